@@ -1,0 +1,219 @@
+#include "workflow/backup.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "cmd/context.h"
+#include "cmd/flags.h"
+#include "cmd/print.h"
+#include "cmd/wire.h"
+
+namespace kubedr::cmd {
+namespace {
+
+struct Arguments {
+  workflow::BackupRequest request;
+  std::vector<std::string> endpoints;
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
+  std::string certs_dir;
+  bool no_certs = false;
+  std::string chunker = "auto";
+  std::string timeout = "0";
+  std::string retry_lock = "10m";
+  std::string spool_limit = "4GiB";
+};
+
+std::string read_pem(const std::string& file) {
+  if (file.empty()) return "";
+  return std::string(as_text(read_file(file, limits::kSecretBytes)));
+}
+
+// "512MiB", "4GiB", "0".
+std::uint64_t parse_size(const std::string& flag, const std::string& text) {
+  std::size_t digits = 0;
+  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
+  const std::string unit = text.substr(digits);
+  if (digits > 0 && digits < 13) {
+    const std::uint64_t number = std::stoull(text.substr(0, digits));
+    if (unit.empty() || unit == "B") return number;
+    if (unit == "KiB" || unit == "K") return number << 10;
+    if (unit == "MiB" || unit == "M") return number << 20;
+    if (unit == "GiB" || unit == "G") return number << 30;
+  }
+  throw Error(ErrorKind::usage, fmt::format("{}: invalid size \"{}\"", flag, text),
+              "give a number with B, KiB, MiB or GiB");
+}
+
+workflow::Chunker chunker_of(const std::string& name) {
+  if (name == "pages") return workflow::Chunker::pages;
+  if (name == "restic") return workflow::Chunker::restic;
+  return workflow::Chunker::automatic;
+}
+
+// Flags win over etcdctl's environment, that over the policy.
+void fill_database(Arguments& arguments, const Environment& environment) {
+  workflow::DatabaseRequest& database = arguments.request.database;
+  database.endpoints = arguments.endpoints;
+  const auto given = [&](const std::string& flag, const char* variable) {
+    return flag.empty() ? environment.get(variable) : flag;
+  };
+  if (database.endpoints.empty()) {
+    const std::string& list = environment.get("ETCDCTL_ENDPOINTS");
+    if (!list.empty()) database.endpoints = {list};
+  }
+  database.ca_pem = read_pem(given(arguments.ca_file, "ETCDCTL_CACERT"));
+  const std::string certificate = given(arguments.certificate_file, "ETCDCTL_CERT");
+  const std::string key = given(arguments.key_file, "ETCDCTL_KEY");
+  if (certificate.empty() != key.empty()) {
+    throw Error(ErrorKind::usage, "--etcd-cert and --etcd-key go together");
+  }
+  database.client_certificate_pem = read_pem(certificate);
+  std::string key_pem = read_pem(key);
+  database.client_key_pem = Secret(key_pem);
+  wipe(key_pem.data(), key_pem.size());
+}
+
+Json result_json(const workflow::BackupReport& report, const std::vector<Json>& not_written) {
+  const repo::Summary& summary = report.summary;
+  Json result = {{"policy", report.policy},
+                 {"namespace", report.name_space},
+                 {"location", report.location},
+                 {"repository", report.repository_url},
+                 {"dryRun", report.dry_run},
+                 {"snapshotId", report.snapshot_id},
+                 {"parentId", report.parent_id},
+                 {"record", report.record},
+                 {"time", format_rfc3339_nano(report.time)},
+                 {"etcd",
+                  {{"endpoint", report.etcd},
+                   {"clusterId", fmt::format("{:x}", report.etcd_cluster_id)},
+                   {"revision", report.etcd_revision},
+                   {"dbSize", report.db_size}}},
+                 {"filesNew", summary.files_new},
+                 {"filesChanged", summary.files_changed},
+                 {"filesUnmodified", summary.files_unmodified},
+                 {"dataAdded", summary.data_added},
+                 {"dataAddedPacked", summary.data_added_packed},
+                 {"totalBytesProcessed", summary.total_bytes_processed},
+                 {"totalDurationSecs", std::chrono::duration<double>(report.duration).count()},
+                 {"failedSteps", to_json(report.failed_steps)}};
+  if (!not_written.empty()) result["notWritten"] = not_written;
+  return result;
+}
+
+std::string result_text(const workflow::BackupReport& report) {
+  if (report.dry_run) {
+    return fmt::format("metadatabackuppolicy/{} can be backed up: {} from {} to {} (dry run)\n",
+                       report.policy, human_size(report.db_size), report.etcd,
+                       report.repository_url);
+  }
+  return fmt::format(
+      "metadatabackuppolicy/{} backed up: snapshot {} in {}\n"
+      "  {} processed, {} new ({} stored) in {:.1f} s, etcd revision {}\n",
+      report.policy, report.short_id(), report.repository_url,
+      human_size(report.summary.total_bytes_processed), human_size(report.summary.data_added),
+      human_size(report.summary.data_added_packed),
+      std::chrono::duration<double>(report.duration).count(), report.etcd_revision);
+}
+
+// What an API server would have been told, by name only: the objects are in -o json.
+std::string not_written_text(const std::vector<Json>& objects) {
+  std::string text;
+  for (const Json& object : objects) {
+    text += fmt::format("  not written (no API server): {} {}\n",
+                        find_string(object, {"kind"}).value_or("object"),
+                        find_string(object, {"metadata", "name"}).value_or(""));
+  }
+  return text;
+}
+
+int run(Arguments arguments, const Context& context) {
+  fill_database(arguments, context.environment);
+  workflow::BackupRequest& request = arguments.request;
+  if (arguments.no_certs && !arguments.certs_dir.empty()) {
+    throw Error(ErrorKind::usage, "--certs-dir and --no-certs cannot be given together");
+  }
+  if (arguments.no_certs) request.certs_dir = "";
+  if (!arguments.certs_dir.empty()) request.certs_dir = arguments.certs_dir;
+  request.chunker = chunker_of(arguments.chunker);
+  const auto timeout = parse_flag_duration("--timeout", arguments.timeout);
+  const auto retry_lock = parse_flag_duration("--retry-lock", arguments.retry_lock);
+  const std::uint64_t spool = parse_size("--spool-limit", arguments.spool_limit);
+
+  const Wired wired(context);
+  workflow::Services services = wired.services();
+  services.lock_retry = retry_lock;
+  services.writer.spool_bytes = spool;
+  const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
+  const workflow::BackupReport report = workflow::backup(services, request, call);
+  if (context.as_document()) {
+    context.print(document(result_json(report, wired.collected()), context.flags.output));
+  } else if (context.flags.output == "name") {
+    context.print("metadatabackuprecord/" + report.record + "\n");
+  } else {
+    context.print(result_text(report));
+    context.remark(not_written_text(wired.collected()));
+  }
+  context.remark(describe(report.failed_steps));
+  return report.failed_steps.empty() ? 0 : 3;
+}
+
+}  // namespace
+
+void add_backup(CLI::App& root, Action& action) {
+  CLI::App* verb = root.add_subcommand("backup", "Take a backup now, verified before it counts");
+  // Shared with the callback, which CLI11 keeps until the verb has run.
+  const auto arguments = std::make_shared<Arguments>();
+  workflow::BackupRequest& request = arguments->request;
+  verb->add_option("POLICY", request.policy,
+                   "Name of the MetadataBackupPolicy; may be left out where there is just one");
+  verb->add_option("--etcd-endpoint", arguments->endpoints,
+                   "Instead of the policy's (ETCDCTL_ENDPOINTS); may be repeated")
+      ->take_all()
+      ->expected(1);
+  verb->add_option("--etcd-cacert", arguments->ca_file, "File with etcd's CA (ETCDCTL_CACERT)");
+  verb->add_option("--etcd-cert", arguments->certificate_file,
+                   "File with the client certificate (ETCDCTL_CERT)");
+  verb->add_option("--etcd-key", arguments->key_file, "File with its key (ETCDCTL_KEY)");
+  verb->add_option("--etcd-snapshot", request.database.snapshot_file,
+                   "Back up this file of `etcdctl snapshot save` instead");
+  verb->add_flag("--any-etcd", request.database.any_etcd,
+                 "Do not ask whether the etcd is this cluster's");
+  verb->add_option("--certs-dir", arguments->certs_dir, "Folder of certificates to include");
+  verb->add_flag("--no-certs", arguments->no_certs, "Leave the certificates out");
+  verb->add_option("--chunker", arguments->chunker,
+                   "Where the database is cut: auto, pages or restic")
+      ->check(CLI::IsMember({"auto", "pages", "restic"}));
+  verb->add_option("--host", request.host, "Host name of the snapshot");
+  verb->add_option("--tag", request.tags, "A tag of the snapshot; may be repeated")
+      ->take_all()
+      ->expected(1);
+  verb->add_option("--timeout", arguments->timeout, "How long all of it may take; 0 is no limit");
+  verb->add_option("--retry-lock", arguments->retry_lock,
+                   "How long to wait for somebody else's lock");
+  verb->add_option("--spool-limit", arguments->spool_limit,
+                   "Sealed data waiting on disk for a slow S3, at the most");
+  verb->add_flag("--dry-run", request.dry_run, "Try everything, store and publish nothing");
+  verb->footer(
+      "Examples:\n"
+      "  kubectl kubedr backup nightly\n"
+      "  kubectl kubedr backup nightly --etcd-endpoint https://10.0.0.5:2379 -o json\n"
+      "  kubectl kubedr backup -f manifests/ nightly\n"
+      "  kubectl kubedr backup --repo /mnt/backups --etcd-snapshot etcd.db\n\n"
+      "Exit codes: 0 done, 3 the backup is safe but a later step failed, 2 usage or another\n"
+      "cluster's etcd, 4 not found, 10 no repository, 11 locked, 12 wrong password,\n"
+      "20 unavailable, 21 denied, 22 corrupt, 130 and 143 interrupted before it was safe.");
+  verb->callback([&action, arguments] {
+    action = [arguments](const Context& context) { return run(*arguments, context); };
+  });
+}
+
+}  // namespace kubedr::cmd

@@ -1,0 +1,37 @@
+#ifndef KUBEDR_CMD_CONTEXT_H
+#define KUBEDR_CMD_CONTEXT_H
+
+#include <string>
+
+#include "base/call.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "cmd/environment.h"
+#include "cmd/flags.h"
+#include "cmd/terminal.h"
+
+namespace kubedr::cmd {
+
+// What every verb is given; borrowed for the length of its run.
+struct Context {
+  const Flags& flags;
+  const Environment& environment;
+  const Terminal& terminal;
+  const Clock& clock;
+  Random& random;
+  const Call& call;
+
+  bool as_document() const { return flags.output == "json" || flags.output == "yaml"; }
+
+  // The result, to stdout; everything else goes to stderr.
+  //
+  // errors   failed: stdout cannot be written to (a full disk); a closed pipe is no error
+  void print(const std::string& text) const;
+
+  // Remarks for people: not with -q.
+  void remark(const std::string& text) const;
+};
+
+}  // namespace kubedr::cmd
+
+#endif  // KUBEDR_CMD_CONTEXT_H

@@ -1,0 +1,197 @@
+#include "cmd/flags.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/time.h"
+
+namespace kubedr::cmd {
+namespace {
+
+constexpr char kServer[] = "Which server, as whom";
+constexpr char kWhere[] = "Where things are";
+constexpr char kOutput[] = "Output";
+
+void add_server_flags(CLI::App& root, Flags& flags) {
+  kube::Flags& kube = flags.kube;
+  root.add_option("--kubeconfig", kube.kubeconfig, "Path of the kubeconfig file")->group(kServer);
+  root.add_option("--context", kube.context, "Name of the kubeconfig context")->group(kServer);
+  root.add_option("--cluster", kube.cluster, "Name of the kubeconfig cluster")->group(kServer);
+  root.add_option("--user", kube.user, "Name of the kubeconfig user")->group(kServer);
+  root.add_option("-s,--server", kube.server, "Address of the API server")->group(kServer);
+  root.add_option("--token", flags.token, "Bearer token")->group(kServer);
+  root.add_option("--as", kube.as, "User to impersonate")->group(kServer);
+  root.add_option("--as-group", kube.as_groups, "Group to impersonate; may be repeated")
+      ->take_all()
+      ->expected(1)
+      ->group(kServer);
+  root.add_option("--certificate-authority", kube.certificate_authority,
+                  "File with the API server's certificate authority")
+      ->group(kServer);
+  root.add_option("--client-certificate", kube.client_certificate,
+                  "File with the client certificate")
+      ->group(kServer);
+  root.add_option("--client-key", kube.client_key, "File with the client key")->group(kServer);
+  root.add_option("--tls-server-name", kube.tls_server_name,
+                  "Name to check the API server's certificate against")
+      ->group(kServer);
+  root.add_flag("--insecure-skip-tls-verify", kube.insecure_skip_tls_verify,
+                "Do not check the API server's certificate")
+      ->group(kServer);
+  root.add_option("--request-timeout", flags.request_timeout,
+                  "How long a single API request may take, e.g. 30s; 0 is no limit")
+      ->group(kServer);
+}
+
+void add_place_flags(CLI::App& root, Flags& flags) {
+  root.add_option("-n,--namespace", flags.name_space,
+                  "Namespace of the resources (KUBEDR_NAMESPACE, else kubedr-system)")
+      ->group(kWhere);
+  root.add_flag("-A,--all-namespaces", flags.all_namespaces, "All namespaces (status)")
+      ->group(kWhere);
+  root.add_option("-f,--filename", flags.manifests,
+                  "Read the resources and Secrets from a YAML file or folder, not from a cluster")
+      ->take_all()
+      ->expected(1)
+      ->group(kWhere);
+  root.add_option("--repo", flags.repo,
+                  "Work on this repository alone, with restic's environment variables: "
+                  "s3:http://host:9000/bucket or /path")
+      ->group(kWhere);
+}
+
+void add_output_flags(CLI::App& root, Flags& flags) {
+  root.add_option("-o,--output", flags.output, "table, wide, json, yaml or name")
+      ->check(CLI::IsMember({"table", "wide", "json", "yaml", "name"}))
+      ->group(kOutput);
+  root.add_flag("--no-headers", flags.no_headers, "No header line in tables")->group(kOutput);
+  root.add_flag("-q,--quiet", flags.quiet, "No progress and no warnings")->group(kOutput);
+  root.add_option("--v", flags.verbosity, "More log lines: -v steps, -vv requests")->group(kOutput);
+  root.add_flag("--no-color", flags.no_color, "No colours (also NO_COLOR)")->group(kOutput);
+  root.add_flag("--yes", flags.yes, "Answer yes to every question")->group(kOutput);
+}
+
+std::vector<std::string> verb_names(const CLI::App& root) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(verb->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> long_flags(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// The first word that is no flag: the verb, or what was meant to be one.
+std::string first_word(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    if (!argument.starts_with('-')) return argument;
+  }
+  return "";
+}
+
+std::string suggestion(const std::string& meant) {
+  return meant.empty() ? "" : fmt::format("\n\nDid you mean this?\n  {}", meant);
+}
+
+std::string explain_unknown_flag(const CLI::App& root, const CLI::App* verb,
+                                 const std::vector<std::string>& arguments) {
+  std::vector<std::string> known = long_flags(root);
+  if (verb != nullptr) {
+    const std::vector<std::string> own = long_flags(*verb);
+    known.insert(known.end(), own.begin(), own.end());
+  }
+  for (const std::string& argument : arguments) {
+    const std::string name = argument.substr(0, argument.find('='));
+    if (!name.starts_with("--") || name == "--") continue;
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    return fmt::format("unknown flag: {}{}", name, suggestion(closest(name, known)));
+  }
+  return "";
+}
+
+}  // namespace
+
+void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
+  root.name("kubectl kubedr");
+  root.description(
+      "Backs up etcd and the cluster's certificates to S3, verified and restorable, and keeps the\n"
+      "cluster's view of it.");
+  root.usage("Usage: kubectl kubedr VERB [NAME] [flags]");
+  root.footer(
+      "Examples:\n"
+      "  kubectl kubedr install                     # once: the custom resources\n"
+      "  kubectl kubedr init local-minio            # once for a BackupLocation\n"
+      "  kubectl kubedr backup nightly              # one backup of a MetadataBackupPolicy\n"
+      "  kubectl kubedr status                      # is everything in order?\n"
+      "  kubectl kubedr restore latest --target ./restored\n\n"
+      "`kubectl kubedr VERB --help` shows a verb's own flags and examples.");
+  root.require_subcommand(1);
+  root.set_help_flag("-h,--help", "Print this help");
+  root.set_help_all_flag("");
+  add_server_flags(root, flags);
+  add_place_flags(root, flags);
+  add_output_flags(root, flags);
+  add_install(root, action);
+  add_init(root, action);
+  add_backup(root, action);
+  add_snapshots(root, action);
+  add_status(root, action);
+  add_restore(root, action);
+  add_version(root, action);
+  for (CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; })) {
+    verb->fallthrough();  // global flags may stand behind the verb, as with kubectl
+    verb->usage("Usage: kubectl kubedr " + verb->get_name() + " [flags]");
+  }
+}
+
+std::vector<std::string> normalize_arguments(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "-v") {
+      arguments.emplace_back("--v=1");
+    } else if (argument.size() > 2 && argument.find_first_not_of('v', 1) == std::string::npos &&
+               argument[0] == '-') {
+      arguments.push_back(fmt::format("--v={}", argument.size() - 1));
+    } else if (argument.starts_with("-v=")) {
+      arguments.push_back("--v=" + argument.substr(3));
+    } else {
+      arguments.push_back(argument);
+    }
+  }
+  return arguments;
+}
+
+std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
+                                const std::vector<std::string>& arguments) {
+  const std::string word = first_word(arguments);
+  const std::vector<std::string> verbs = verb_names(root);
+  const std::vector<CLI::App*> chosen = root.get_subcommands();
+  if (chosen.empty() && word.empty()) return "which verb? kubectl kubedr --help lists them";
+  const bool is_verb = std::find(verbs.begin(), verbs.end(), word) != verbs.end();
+  if (chosen.empty() && !is_verb) {
+    return fmt::format("unknown command \"{}\" for \"kubectl kubedr\"{}", word,
+                       suggestion(closest(word, verbs)));
+  }
+  const std::string flag =
+      explain_unknown_flag(root, chosen.empty() ? nullptr : chosen.front(), arguments);
+  return flag.empty() ? std::string(error.what()) : flag;
+}
+
+std::chrono::milliseconds parse_flag_duration(const std::string& flag, const std::string& text) {
+  const auto duration = parse_duration(text);
+  if (duration) return *duration;
+  throw Error(ErrorKind::usage, fmt::format("{}: invalid duration \"{}\"", flag, text),
+              "give a number of seconds, or a duration such as 90s, 10m, 1h30m");
+}
+
+}  // namespace kubedr::cmd

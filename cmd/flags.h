@@ -1,0 +1,64 @@
+#ifndef KUBEDR_CMD_FLAGS_H
+#define KUBEDR_CMD_FLAGS_H
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kube/kubeconfig.h"
+
+namespace kubedr::cmd {
+
+// Flags that every verb takes.
+struct Flags {
+  kube::Flags kube;
+  std::string token;  // moved into kube.token, and wiped here
+  std::string request_timeout = "0";
+  std::string name_space;
+  bool all_namespaces = false;
+  std::vector<std::string> manifests;  // -f
+  std::string repo;                    // --repo
+  std::string output = "table";
+  bool no_headers = false;
+  bool quiet = false;
+  int verbosity = 0;
+  bool no_color = false;
+  bool yes = false;
+};
+
+struct Context;
+
+// What a verb does once everything is parsed; returns the exit code.
+using Action = std::function<int(const Context&)>;
+
+// The whole command line: the tree that help is printed from. Sets `action` when parsed.
+//
+// CLI11 writes into `flags` and `action`, which must outlive the tree.
+void describe_command_line(CLI::App& root, Flags& flags, Action& action);
+
+// argv as CLI11 can read it: `-v`, `-vv` and `-v=3` become `--v=N`.
+std::vector<std::string> normalize_arguments(int argc, char** argv);
+
+// The last words for a line that could not be parsed, with what was probably meant.
+std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
+                                const std::vector<std::string>& arguments);
+
+// --timeout and the like; "0" is none.
+//
+// errors   usage: `FLAG: invalid duration "x"`
+std::chrono::milliseconds parse_flag_duration(const std::string& flag, const std::string& text);
+
+// One file a verb; each adds its subcommand, its flags and its examples.
+void add_backup(CLI::App& root, Action& action);
+void add_init(CLI::App& root, Action& action);
+void add_install(CLI::App& root, Action& action);
+void add_restore(CLI::App& root, Action& action);
+void add_snapshots(CLI::App& root, Action& action);
+void add_status(CLI::App& root, Action& action);
+void add_version(CLI::App& root, Action& action);
+
+}  // namespace kubedr::cmd
+
+#endif  // KUBEDR_CMD_FLAGS_H

@@ -1,0 +1,95 @@
+#include "workflow/init.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cmd/context.h"
+#include "cmd/flags.h"
+#include "cmd/print.h"
+#include "cmd/wire.h"
+
+namespace kubedr::cmd {
+namespace {
+
+struct Arguments {
+  workflow::InitRequest request;
+  std::string version = "auto";
+};
+
+Json result_json(const workflow::InitReport& report, const std::vector<Json>& not_written) {
+  Json result = {{"location", report.location},
+                 {"repository", report.repository_url},
+                 {"repositoryId", report.repository_id},
+                 {"keyId", report.key_id},
+                 {"repositoryVersion", report.version},
+                 {"created", report.created},
+                 {"failedSteps", to_json(report.failed_steps)}};
+  if (!not_written.empty()) result["notWritten"] = not_written;
+  return result;
+}
+
+// What somebody needs on the day when only the bucket is left.
+std::string recovery_sheet(const workflow::InitReport& report) {
+  return fmt::format(
+      "\nKeep this outside the cluster, together with the repository's password and the S3 keys:\n"
+      "  repository   {0}\n"
+      "  key          {1}\n"
+      "  list         RESTIC_PASSWORD_FILE=... kubectl-kubedr --repo {0} snapshots\n"
+      "  restore      RESTIC_PASSWORD_FILE=... kubectl-kubedr --repo {0} restore latest --target "
+      "DIR\n"
+      "Without the password nobody can read these backups, you included.\n",
+      report.repository_url, report.key_id);
+}
+
+int run(Arguments arguments, const Context& context) {
+  arguments.request.version = arguments.version == "1" ? 1 : 2;
+  const Wired wired(context);
+  const workflow::InitReport report =
+      workflow::init(wired.services(), arguments.request, context.call);
+  if (context.as_document()) {
+    context.print(document(result_json(report, wired.collected()), context.flags.output));
+  } else if (context.flags.output == "name") {
+    context.print("backuplocation/" + report.location + "\n");
+  } else if (!report.created) {
+    context.print(fmt::format("backuplocation/{} is already initialized at {}\n", report.location,
+                              report.repository_url));
+  } else {
+    context.print(fmt::format("backuplocation/{} initialized: repository {} (version {}) at {}\n{}",
+                              report.location, report.repository_id.substr(0, 10), report.version,
+                              report.repository_url, recovery_sheet(report)));
+  }
+  context.remark(describe(report.failed_steps));
+  return report.failed_steps.empty() ? 0 : 3;
+}
+
+}  // namespace
+
+void add_init(CLI::App& root, Action& action) {
+  CLI::App* verb =
+      root.add_subcommand("init", "Create the bucket and the repository of a BackupLocation");
+  // Shared with the callback, which CLI11 keeps until the verb has run.
+  const auto arguments = std::make_shared<Arguments>();
+  workflow::InitRequest& request = arguments->request;
+  verb->add_option("LOCATION", request.location,
+                   "Name of the BackupLocation; may be left out where there is just one");
+  verb->add_flag("--if-needed", request.if_needed,
+                 "A repository that is there and opens is a success");
+  verb->add_option("--repository-version", arguments->version, "auto, 1 or 2; auto is 2")
+      ->check(CLI::IsMember({"auto", "1", "2"}));
+  verb->add_option("--url", request.url, "Create the BackupLocation first: its S3 endpoint");
+  verb->add_option("--bucket", request.bucket, "Its bucket");
+  verb->add_option("--credentials", request.credentials, "The Secret with its keys");
+  verb->footer(
+      "Examples:\n"
+      "  kubectl kubedr init local-minio\n"
+      "  kubectl kubedr init local-minio --url https://minio:9000 --bucket etcd --credentials "
+      "minio-creds\n"
+      "  RESTIC_PASSWORD_FILE=pw kubectl kubedr init --repo /mnt/backups\n\n"
+      "Exit codes: 0 done, 1 there is a repository already, 3 done but not published.");
+  verb->callback([&action, arguments] {
+    action = [arguments](const Context& context) { return run(*arguments, context); };
+  });
+}
+
+}  // namespace kubedr::cmd

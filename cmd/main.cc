@@ -1,0 +1,87 @@
+#include <fmt/core.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cmd/context.h"
+#include "cmd/environment.h"
+#include "cmd/flags.h"
+#include "cmd/print.h"
+#include "cmd/signals.h"
+#include "cmd/terminal.h"
+
+namespace {
+
+using namespace kubedr;
+
+// Passwords and keys are in memory: no core dump, and no look into it by others of our user.
+void protect_memory() {
+  prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+}
+
+void report(const Error& error, bool as_json) {
+  const std::string text = as_json ? cmd::error_json(error) : cmd::describe(error);
+  std::fputs(text.c_str(), stderr);
+}
+
+int run(const cmd::Flags& flags, const cmd::Environment& environment, const cmd::Action& action) {
+  const SystemClock clock;
+  SystemRandom random;
+  CallScope scope{Call(clock)};
+  const cmd::Signals signals(scope);
+  const bool no_color =
+      flags.no_color || !environment.get("NO_COLOR").empty() || environment.get("TERM") == "dumb";
+  const cmd::Terminal terminal(flags.quiet, no_color);
+  const cmd::Context context{flags, environment, terminal, clock, random, scope.call()};
+  return action(context);
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App root;
+  cmd::Flags flags;
+  cmd::Action action;
+  cmd::describe_command_line(root, flags, action);
+  std::vector<std::string> arguments = cmd::normalize_arguments(argc, argv);
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants it
+    root.parse(reversed);
+  } catch (const CLI::CallForHelp& help) {
+    return root.exit(help);
+  } catch (const CLI::ParseError& error) {
+    throw Error(ErrorKind::usage, cmd::explain_parse_error(root, error, arguments),
+                "kubectl kubedr --help shows verbs and flags");
+  }
+  flags.kube.token = Secret(flags.token);
+  wipe(flags.token.data(), flags.token.size());
+  log::start(flags.verbosity, flags.quiet);
+  const cmd::Environment environment(environ);
+  try {
+    return run(flags, environment, action);
+  } catch (const Error& error) {
+    report(error, flags.output == "json");
+    return exit_code(error.kind());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  protect_memory();
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const Error& error) {
+    report(error, false);
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    report(Error(ErrorKind::internal, fmt::format("internal error: {}", error.what()),
+                 "this is a bug: please report it with the output of -v=2"),
+           false);
+    return exit_code(ErrorKind::internal);
+  }
+}

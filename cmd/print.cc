@@ -1,0 +1,111 @@
+#include "cmd/print.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "base/time.h"
+#include "base/yaml.h"
+
+namespace kubedr::cmd {
+namespace {
+
+constexpr std::size_t kGap = 3;
+constexpr std::size_t kSmallestColumn = 6;
+
+// Code points, without colour sequences.
+std::size_t width(const std::string& text) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\033') {
+      i = std::min(text.find('m', i), text.size());
+      continue;
+    }
+    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80U) ++count;
+  }
+  return count;
+}
+
+std::string cell_text(const std::string& text) {
+  const std::size_t end = text.find_first_of("\n\r\f");
+  return end == std::string::npos ? text : text.substr(0, end) + "...";
+}
+
+}  // namespace
+
+Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
+
+void Table::add(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = cell_text(cell);
+  cells.resize(headers_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::text(bool with_headers) const {
+  if (rows_.empty()) return "";
+  std::vector<std::size_t> widths;
+  for (std::size_t column = 0; column < headers_.size(); ++column) {
+    std::size_t widest = with_headers ? width(headers_[column]) : 0;
+    for (const auto& row : rows_) widest = std::max(widest, width(row[column]));
+    widths.push_back(std::max(kSmallestColumn, widest + kGap));
+  }
+  std::string text;
+  const auto add_row = [&](const std::vector<std::string>& row) {
+    std::string line;
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      line += row[column];
+      if (column + 1 < row.size()) line.append(widths[column] - width(row[column]), ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  };
+  if (with_headers) add_row(headers_);
+  for (const auto& row : rows_) add_row(row);
+  return text;
+}
+
+std::string document(const Json& value, const std::string& output) {
+  if (output == "yaml") return to_yaml(value);
+  return value.dump(4, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string age(const std::optional<WallTime>& time, WallTime now) {
+  if (!time) return "<none>";
+  return human_duration(std::chrono::floor<std::chrono::seconds>(now - *time));
+}
+
+Json to_json(const std::vector<workflow::FailedStep>& steps) {
+  Json list = Json::array();
+  for (const workflow::FailedStep& step : steps) {
+    list.push_back({{"step", step.step}, {"error", step.error}, {"remedy", step.remedy}});
+  }
+  return list;
+}
+
+std::string describe(const std::vector<workflow::FailedStep>& steps) {
+  std::string text;
+  for (const workflow::FailedStep& step : steps) {
+    text += fmt::format("warning: {} failed: {}\n", step.step, printable(trim(step.error)));
+    if (!step.remedy.empty()) text += fmt::format("  {}\n", printable(step.remedy));
+  }
+  return text;
+}
+
+std::string describe(const Error& error) {
+  std::string text = fmt::format("error: {}\n", printable(trim(error.what())));
+  if (!error.hint().empty()) text += fmt::format("  {}\n", printable(error.hint()));
+  return text;
+}
+
+std::string error_json(const Error& error) {
+  const Json object = {{"error",
+                        {{"kind", to_string(error.kind())},
+                         {"message", error.what()},
+                         {"hint", error.hint()},
+                         {"exitCode", exit_code(error.kind())}}}};
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace kubedr::cmd

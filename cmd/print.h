@@ -1,0 +1,52 @@
+#ifndef KUBEDR_CMD_PRINT_H
+#define KUBEDR_CMD_PRINT_H
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "workflow/steps.h"
+
+// What results look like. Everything here returns text; main writes it.
+namespace kubedr::cmd {
+
+// kubectl's tables: columns padded to their widest cell and three blanks, the last one not padded.
+// A cell's text ends at its first newline; colours do not count.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headers);
+
+  void add(std::vector<std::string> cells);
+
+  bool empty() const { return rows_.empty(); }
+
+  std::string text(bool with_headers) const;
+
+ private:
+  std::vector<std::string> headers_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// json indented by 4 as kubectl does, or yaml.
+std::string document(const Json& value, const std::string& output);
+
+// "5m23s"; "<none>" without a time.
+std::string age(const std::optional<WallTime>& time, WallTime now);
+
+Json to_json(const std::vector<workflow::FailedStep>& steps);
+
+// Failed steps for people, one line each with the remedy; empty without any.
+std::string describe(const std::vector<workflow::FailedStep>& steps);
+
+// The error for people: `error: ...` and the hint on a line of its own.
+std::string describe(const Error& error);
+
+// One line of JSON: the last of stderr when the output is json.
+std::string error_json(const Error& error);
+
+}  // namespace kubedr::cmd
+
+#endif  // KUBEDR_CMD_PRINT_H

@@ -1,0 +1,118 @@
+#include "workflow/restore.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "cmd/context.h"
+#include "cmd/flags.h"
+#include "cmd/print.h"
+#include "cmd/wire.h"
+
+namespace kubedr::cmd {
+namespace {
+
+struct Arguments {
+  workflow::RestoreRequest request;
+  std::string target;
+};
+
+Json members_json(const etcd::DatabaseInfo& info) {
+  Json members = Json::array();
+  for (const etcd::Member& member : info.members) {
+    members.push_back({{"name", member.name}, {"peerURLs", member.peer_urls}});
+  }
+  return members;
+}
+
+Json result_json(const workflow::RestoreReport& report) {
+  Json result = {{"snapshotId", report.snapshot_id},
+                 {"repository", report.repository_url},
+                 {"time", format_rfc3339_nano(report.time)},
+                 {"policy", report.policy},
+                 {"target", report.target.string()},
+                 {"files", report.tree.files},
+                 {"bytes", report.tree.bytes},
+                 {"skipped", report.tree.skipped},
+                 {"warnings", report.tree.warnings},
+                 {"database", nullptr},
+                 {"nextCommands", report.next_commands}};
+  if (report.database.empty()) return result;
+  result["database"] = {{"path", report.database.string()},
+                        {"size", report.database_size},
+                        {"sha256", report.database_sha256},
+                        {"revision", report.database_info->revision},
+                        {"members", members_json(*report.database_info)}};
+  return result;
+}
+
+std::string result_text(const workflow::RestoreReport& report) {
+  std::string text =
+      fmt::format("snapshot {} of {} UTC restored to {}: {} files, {}\n",
+                  report.snapshot_id.substr(0, 8), format_table_time(report.time),
+                  report.target.string(), report.tree.files, human_size(report.tree.bytes));
+  if (report.database.empty()) {
+    return text + "it holds no etcd database\n";
+  }
+  text += fmt::format("{} is whole: its sha-256 digest matches, revision {}\n\n",
+                      report.database.string(), report.database_info->revision);
+  text += report.next_commands.size() > 1
+              ? "next, on each control-plane node, with its kube-apiserver and etcd stopped:\n"
+              : "next, with kube-apiserver and etcd stopped:\n";
+  for (const std::string& command : report.next_commands) {
+    text += "  " + printable(command) + "\n";
+  }
+  return text;
+}
+
+int run(Arguments arguments, const Context& context) {
+  if (arguments.target.empty()) {
+    throw Error(ErrorKind::usage, "restore: --target is needed",
+                "name a folder that does not exist yet, e.g. --target ./restored");
+  }
+  arguments.request.target = arguments.target;
+  const Wired wired(context);
+  const workflow::RestoreReport report =
+      workflow::restore(wired.services(), arguments.request, context.call);
+  for (const std::string& text : report.tree.warnings) log::warn("{}", text);
+  for (const std::string& text : report.tree.skipped) log::warn("skipped: {}", text);
+  if (context.as_document()) {
+    context.print(document(result_json(report), context.flags.output));
+  } else if (context.flags.output == "name") {
+    context.print(report.target.string() + "\n");
+  } else {
+    context.print(result_text(report));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_restore(CLI::App& root, Action& action) {
+  CLI::App* verb = root.add_subcommand(
+      "restore", "Bring a snapshot's files back and prove the database by its digest");
+  // Shared with the callback, which CLI11 keeps until the verb has run.
+  const auto arguments = std::make_shared<Arguments>();
+  workflow::RestoreRequest& request = arguments->request;
+  verb->add_option("SNAPSHOT", request.snapshot,
+                   "A record's name, a snapshot's id or the start of one, or latest");
+  verb->add_option("--target", arguments->target, "Folder to restore to: new, or empty");
+  verb->add_option("--location", request.location, "The BackupLocation that holds it");
+  verb->add_option("--policy", request.policy, "Whose latest");
+  verb->footer(
+      "Examples:\n"
+      "  kubectl kubedr restore latest --policy nightly --target ./restored\n"
+      "  kubectl kubedr restore mbr-83a71b2c --target ./restored\n"
+      "  RESTIC_PASSWORD_FILE=pw kubectl-kubedr --repo s3:https://minio:9000/etcd \\\n"
+      "      restore latest --target ./restored\n\n"
+      "The command that makes an etcd data directory of it is printed at the end.");
+  verb->callback([&action, arguments] {
+    action = [arguments](const Context& context) { return run(*arguments, context); };
+  });
+}
+
+}  // namespace kubedr::cmd

@@ -1,0 +1,239 @@
+#include "cmd/wire.h"
+
+#include <fmt/core.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cluster/api_cluster.h"
+#include "cluster/bare_cluster.h"
+#include "cluster/manifest_cluster.h"
+#include "cmd/print.h"
+#include "kube/client.h"
+#include "kube/kubeconfig.h"
+#include "s3/s3_store.h"
+#include "storage/directory_store.h"
+#include "storage/retrying_store.h"
+#include "version.h"
+
+namespace kubedr::cmd {
+namespace {
+
+constexpr char kBareName[] = "bare";
+constexpr char kFileScheme[] = "file://";
+
+std::string value_or_empty(const cluster::SecretData& keys, const std::string& key) {
+  const auto found = keys.find(key);
+  return found == keys.end() ? std::string() : std::string(found->second.trimmed().reveal());
+}
+
+// Users make Secrets from files that end in a newline; no access key has one.
+Secret access_key_of(const cluster::SecretData& keys, const std::string& secret,
+                     const std::string& key) {
+  const auto found = keys.find(key);
+  if (found == keys.end() || found->second.trimmed().empty()) {
+    throw Error(ErrorKind::not_found, fmt::format("secret \"{}\" has no key \"{}\"", secret, key),
+                fmt::format("add the key {} to the Secret {}", key, secret));
+  }
+  Secret trimmed = found->second.trimmed();
+  if (!(trimmed == found->second)) {
+    log::warn("secret \"{}\": key {} ends in white space, which is left out", secret, key);
+  }
+  return trimmed;
+}
+
+bool is_folder_url(const std::string& url) {
+  return url.starts_with(kFileScheme) || url.starts_with('/') || url.starts_with("./") ||
+         url.starts_with("../");
+}
+
+std::filesystem::path folder_of(const crd::Location& location) {
+  const bool has_scheme = location.url.starts_with(kFileScheme);
+  std::filesystem::path folder =
+      has_scheme ? location.url.substr(std::string_view(kFileScheme).size()) : location.url;
+  if (!location.bucket_name.empty()) folder /= location.bucket_name;
+  return std::filesystem::absolute(folder).lexically_normal();
+}
+
+s3::Address address_of(const crd::Location& location) {
+  if (location.bucket_name.empty()) return s3::parse_address(location.url);
+  return s3::make_address(location.url, location.bucket_name);
+}
+
+std::string repository_url(const crd::Location& location) {
+  if (is_folder_url(location.url)) return folder_of(location).string();
+  try {
+    return address_of(location).location;
+  } catch (const Error&) {
+    return location.url;  // what cannot be parsed is refused when it is opened
+  }
+}
+
+s3::BucketLookup lookup_of(const std::string& text) {
+  if (text.empty() || text == "auto") return s3::BucketLookup::automatic;
+  if (text == "path") return s3::BucketLookup::path;
+  if (text == "dns") return s3::BucketLookup::dns;
+  throw Error(ErrorKind::usage,
+              fmt::format("bucket_lookup: \"{}\" is none of auto, path, dns", text));
+}
+
+std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
+                                        const cluster::SecretData& keys, const Clock& clock) {
+  s3::S3Options options;
+  options.address = address_of(location);
+  options.credentials.access_key =
+      std::string(access_key_of(keys, location.credentials, "access_key").reveal());
+  options.credentials.secret_key = access_key_of(keys, location.credentials, "secret_key");
+  options.credentials.session_token = Secret(value_or_empty(keys, "session_token"));
+  options.region = value_or_empty(keys, "region");
+  options.ca_pem = value_or_empty(keys, "ca.crt");
+  options.lookup = lookup_of(value_or_empty(keys, "bucket_lookup"));
+  options.user_agent = user_agent();
+  return std::make_unique<s3::S3Store>(std::move(options), clock);
+}
+
+workflow::OpenStore store_opener(const Context& context, bool folders_allowed) {
+  return [&context, folders_allowed](
+             const crd::Location& location,
+             const cluster::SecretData& keys) -> std::unique_ptr<storage::Store> {
+    if (!is_folder_url(location.url)) {
+      return std::make_unique<storage::RetryingStore>(open_s3(location, keys, context.clock),
+                                                      context.random);
+    }
+    if (!folders_allowed) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("backuplocation/{}: spec.url: a folder is no place for a cluster's "
+                              "backups",
+                              location.ref.name),
+                  "give an S3 endpoint, or use -f or --repo for a folder");
+    }
+    return std::make_unique<storage::DirectoryStore>(folder_of(location), context.random);
+  };
+}
+
+kube::Surroundings surroundings(const Environment& environment) {
+  kube::Surroundings around;
+  around.kubeconfig = environment.get("KUBECONFIG");
+  around.home = environment.get("HOME");
+  around.service_host = environment.get("KUBERNETES_SERVICE_HOST");
+  around.service_port = environment.get("KUBERNETES_SERVICE_PORT");
+  return around;
+}
+
+Secret bare_password(const Environment& environment) {
+  const std::string& file = environment.get("RESTIC_PASSWORD_FILE");
+  if (!file.empty()) {
+    const Bytes bytes = read_file(file, limits::kSecretBytes);
+    return Secret(as_text(bytes)).trimmed();  // as restic reads it
+  }
+  return environment.secret("RESTIC_PASSWORD");
+}
+
+std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
+  const Environment& environment = context.environment;
+  cluster::BareCluster::Settings settings;
+  settings.location.ref = {crd::Kind::location, kBareName, name_space_of(context), "", ""};
+  settings.location.url = context.flags.repo;
+  settings.location.credentials = kBareName;
+  settings.policy.ref = {crd::Kind::policy, kBareName, name_space_of(context), "", ""};
+  settings.policy.destination = kBareName;
+  settings.policy.schedule = "@daily";
+  settings.policy.etcd_creds = kBareName;
+  cluster::SecretData& keys = settings.secrets[kBareName];
+  const auto add = [&](const char* key, Secret value) {
+    if (!value.empty()) keys.emplace(key, std::move(value));
+  };
+  add("restic_repo_password", bare_password(environment));
+  add("access_key", Secret(environment.first({"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"})));
+  add("secret_key", Secret(environment.first({"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"})));
+  add("session_token", environment.secret("AWS_SESSION_TOKEN"));
+  add("region", environment.secret("AWS_DEFAULT_REGION"));
+  const std::string& ca = environment.first({"RESTIC_CACERT", "AWS_CA_BUNDLE"});
+  if (!ca.empty()) add("ca.crt", Secret(as_text(read_file(ca, limits::kSecretBytes))));
+  if (keys.count("restic_repo_password") == 0) {
+    throw Error(ErrorKind::usage, "--repo: the repository's password is not given",
+                "set RESTIC_PASSWORD or RESTIC_PASSWORD_FILE");
+  }
+  return std::make_unique<cluster::BareCluster>(std::move(settings));
+}
+
+std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
+  const Flags& flags = context.flags;
+  if (!flags.repo.empty() && !flags.manifests.empty()) {
+    throw Error(ErrorKind::usage, "--repo and -f cannot be given together");
+  }
+  if (!flags.repo.empty()) return make_bare(context);
+  if (!flags.manifests.empty()) {
+    return std::make_unique<cluster::ManifestCluster>(
+        std::vector<std::filesystem::path>(flags.manifests.begin(), flags.manifests.end()),
+        name_space_of(context), context.clock);
+  }
+  kube::Client client(kube::load_config(flags.kube, surroundings(context.environment)),
+                      user_agent(), parse_flag_duration("--request-timeout", flags.request_timeout),
+                      context.clock);
+  const std::string name_space = flags.all_namespaces ? "" : name_space_of(context);
+  return std::make_unique<cluster::ApiCluster>(std::move(client), name_space, context.clock);
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
+  return name.data();
+}
+
+std::string user_name() {
+  std::array<char, 16384> buffer{};
+
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  getpwuid_r(geteuid(), &entry, buffer.data(), buffer.size(), &found);
+  return found != nullptr ? found->pw_name : std::to_string(geteuid());
+}
+
+}  // namespace
+
+Wired::Wired(const Context& context)
+    : cluster_(make_cluster(context)),
+      progress_(std::make_unique<ProgressLine>(context.terminal, context.clock)) {
+  const std::string& pod = context.environment.get("MY_POD_NAME");
+  const bool folders_allowed = cluster_->mode() != "cluster";
+  services_ = std::unique_ptr<workflow::Services>(
+      new workflow::Services{*cluster_,
+                             store_opener(context, folders_allowed),
+                             repository_url,
+                             context.clock,
+                             context.random,
+                             *progress_,
+                             {},
+                             host_name(),
+                             pod,
+                             fmt::format("kubectl-kubedr {}", kVersion),
+                             {}});
+  // In a pod another host's restic must not judge our pid by the node's name.
+  services_->owner.hostname = pod.empty() ? services_->host : pod;
+  services_->owner.username = user_name();
+  services_->owner.pid = getpid();
+  services_->owner.uid = geteuid();
+  services_->owner.gid = getegid();
+  if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
+    services_->writer.spool_folder = folder;
+  }
+}
+
+std::string user_agent() {
+  return fmt::format("kubectl-kubedr/{}", kVersion);
+}
+
+std::string name_space_of(const Context& context) {
+  if (!context.flags.name_space.empty()) return context.flags.name_space;
+  const std::string& from_environment = context.environment.get("KUBEDR_NAMESPACE");
+  return from_environment.empty() ? crd::kDefaultNamespace : from_environment;
+}
+
+}  // namespace kubedr::cmd

@@ -1,0 +1,37 @@
+#ifndef KUBEDR_CMD_WIRE_H
+#define KUBEDR_CMD_WIRE_H
+
+#include <memory>
+
+#include "cluster/cluster.h"
+#include "cmd/context.h"
+#include "workflow/services.h"
+
+namespace kubedr::cmd {
+
+// The composition root: decides by the flags who implements what, in which mode.
+class Wired {
+ public:
+  // errors   usage: flags that contradict each other, a kubeconfig that cannot be read
+  explicit Wired(const Context& context);
+
+  const workflow::Services& services() const { return *services_; }
+
+  // What would have been written, where there is no API server; for reports.
+  std::vector<Json> collected() const { return cluster_->collected(); }
+
+ private:
+  std::unique_ptr<cluster::Cluster> cluster_;
+  std::unique_ptr<ProgressLine> progress_;
+  std::unique_ptr<workflow::Services> services_;
+};
+
+// "kubectl-kubedr/0.1.0".
+std::string user_agent();
+
+// The namespace that flags and environment mean.
+std::string name_space_of(const Context& context);
+
+}  // namespace kubedr::cmd
+
+#endif  // KUBEDR_CMD_WIRE_H

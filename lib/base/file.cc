@@ -1,0 +1,114 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+
+namespace kubedr {
+namespace {
+
+ErrorKind kind_of_errno(int number) {
+  if (number == ENOENT || number == ENOTDIR) return ErrorKind::not_found;
+  if (number == EACCES || number == EPERM) return ErrorKind::denied;
+  return ErrorKind::failed;
+}
+
+}  // namespace
+
+void throw_errno(const std::filesystem::path& path, const std::string& what) {
+  const int number = errno;
+  throw Error(kind_of_errno(number), fmt::format("{}: {}: {}", path.string(), what,
+                                                 std::generic_category().message(number)));
+}
+
+FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)) {}
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this == &other) return *this;
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = std::exchange(other.fd_, -1);
+  return *this;
+}
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FileDescriptor::close(const std::filesystem::path& name) {
+  if (::close(std::exchange(fd_, -1)) != 0) throw_errno(name, "close");
+}
+
+FileDescriptor open_file(const std::filesystem::path& path, int flags, unsigned mode) {
+  FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC, mode));
+  if (!file.valid()) throw_errno(path, "open");
+  return file;
+}
+
+Bytes read_file(const std::filesystem::path& path, std::size_t limit) {
+  const FileDescriptor file = open_file(path, O_RDONLY);
+
+  struct stat info {};
+
+  if (fstat(file.get(), &info) != 0) throw_errno(path, "stat");
+  if (S_ISDIR(info.st_mode)) {
+    throw Error(ErrorKind::usage, path.string() + ": is a directory, a file is needed");
+  }
+  // A pipe or a file of /proc says it is empty: the size is only where to start.
+  Bytes bytes(std::min<std::size_t>(limit, static_cast<std::size_t>(info.st_size)) + 1);
+  std::size_t have = 0;
+  while (true) {
+    const std::size_t got =
+        read_full(file.get(), std::span(bytes.data() + have, bytes.size() - have), path);
+    have += got;
+    if (have < bytes.size()) break;
+    if (have > limit) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("{}: larger than the {} bytes allowed", path.string(), limit));
+    }
+    bytes.resize(std::min(limit + 1, bytes.size() * 2 + 4096));
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
+std::size_t read_full(int fd, std::span<std::uint8_t> buffer, const std::filesystem::path& name) {
+  std::size_t have = 0;
+  while (have < buffer.size()) {
+    const ssize_t got = ::read(fd, buffer.data() + have, buffer.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_errno(name, "read");
+    if (got == 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  return have;
+}
+
+void write_full(int fd, ByteView bytes, const std::filesystem::path& name) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throw_errno(name, "write");
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+}
+
+void sync_file(int fd, const std::filesystem::path& name) {
+  if (::fsync(fd) != 0) throw_errno(name, "fsync");
+}
+
+void sync_directory(const std::filesystem::path& path) {
+  const FileDescriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
+  // Some network file systems cannot sync a folder and say so; nothing more can be done there.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP) throw_errno(path, "fsync");
+}
+
+}  // namespace kubedr

@@ -1,0 +1,61 @@
+#ifndef KUBEDR_BASE_FILE_H
+#define KUBEDR_BASE_FILE_H
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace kubedr {
+
+// An open file descriptor, closed when it goes.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+
+  FileDescriptor(FileDescriptor&& other) noexcept;
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor();
+
+  int get() const { return fd_; }
+
+  bool valid() const { return fd_ >= 0; }
+
+  // Closes now and reports what close() says; the destructor cannot.
+  void close(const std::filesystem::path& name);
+
+ private:
+  int fd_ = -1;
+};
+
+// open(2) with O_CLOEXEC.
+//
+// errors   not_found, denied, failed: `PATH: what failed: why`
+FileDescriptor open_file(const std::filesystem::path& path, int flags, unsigned mode = 0600);
+
+// The whole file, at most `limit` bytes.
+//
+// errors   not_found, denied, failed; usage when it is larger
+Bytes read_file(const std::filesystem::path& path, std::size_t limit);
+
+// Bytes read, fewer than asked only at the end of the file.
+std::size_t read_full(int fd, std::span<std::uint8_t> buffer, const std::filesystem::path& name);
+void write_full(int fd, ByteView bytes, const std::filesystem::path& name);
+void sync_file(int fd, const std::filesystem::path& name);
+
+// Makes a rename or unlink in this folder last.
+void sync_directory(const std::filesystem::path& path);
+
+// Error of the errno of a failed call: not_found for ENOENT, denied for EACCES and EPERM, else
+// failed. The text is `PATH: WHAT: strerror`.
+[[noreturn]] void throw_errno(const std::filesystem::path& path, const std::string& what);
+
+}  // namespace kubedr
+
+#endif  // KUBEDR_BASE_FILE_H

@@ -1,0 +1,28 @@
+#ifndef KUBEDR_BASE_LIMITS_H
+#define KUBEDR_BASE_LIMITS_H
+
+#include <cstddef>
+
+// What bytes from outside may amount to. Each limit has a fuzz target or a unit test of its own.
+namespace kubedr::limits {
+
+constexpr std::size_t kKiB = 1024;
+constexpr std::size_t kMiB = 1024 * kKiB;
+
+constexpr std::size_t kJsonDepth = 64;            // nesting of arrays and objects
+constexpr std::size_t kKubeBody = 64 * kMiB;      // an answer of the API server
+constexpr std::size_t kS3Body = 16 * kMiB;        // an answer of S3 that is not an object
+constexpr std::size_t kHeaderBytes = 256 * kKiB;  // all header lines of an answer
+constexpr std::size_t kGrpcMessage = 4 * kMiB;    // etcd sends snapshot blobs of 32 KiB
+constexpr std::size_t kPackHeader = 16 * kMiB;    // restic's own limit
+constexpr std::size_t kPackBytes = 256 * kMiB;    // 128 MiB target plus an oversized blob
+constexpr std::size_t kBlobBytes =
+    64 * kMiB;  // a plain blob; restic cuts at 8 MiB, trees may exceed
+constexpr std::size_t kUnpackedBytes = 512 * kMiB;  // an index, snapshot or lock, decompressed
+constexpr std::size_t kYamlBytes = 4 * kMiB;        // a manifest or kubeconfig
+constexpr std::size_t kSecretBytes = 1 * kMiB;      // Kubernetes' own limit for a Secret
+constexpr std::size_t kStatusMessage = 32 * kKiB;   // a text we put into a status or an event
+
+}  // namespace kubedr::limits
+
+#endif  // KUBEDR_BASE_LIMITS_H

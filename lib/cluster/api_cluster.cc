@@ -1,0 +1,364 @@
+#include "cluster/api_cluster.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cluster/missing.h"
+#include "cluster/secret_data.h"
+
+namespace kubedr::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kTries = 3;
+constexpr milliseconds kPause{500};
+
+// How long a new resource definition may take until the server serves it.
+constexpr milliseconds kEstablish = std::chrono::seconds(15);
+constexpr milliseconds kEstablishPause{100};
+
+std::string collection(crd::Kind kind, const std::string& name_space) {
+  const char* plural = crd::plural_name(kind);
+  if (name_space.empty()) return kube::path({"apis", crd::kGroup, "v1alpha1", plural});
+  return kube::path({"apis", crd::kGroup, "v1alpha1", "namespaces", name_space, plural});
+}
+
+std::string name_of(const Json& object) {
+  return find_string(object, {"metadata", "name"}).value_or("");
+}
+
+std::string version_of(const Json& object) {
+  return find_string(object, {"metadata", "resourceVersion"}).value_or("");
+}
+
+// What apply() knows how to address: discovery would cost a request for every kind.
+struct Plural {
+  std::string_view kind;
+  std::string_view plural;
+  bool namespaced;
+};
+
+constexpr std::array kPlurals = {
+    Plural{"Namespace", "namespaces", false},
+    Plural{"CustomResourceDefinition", "customresourcedefinitions", false},
+    Plural{"ClusterRole", "clusterroles", false},
+    Plural{"ClusterRoleBinding", "clusterrolebindings", false},
+    Plural{"Role", "roles", true},
+    Plural{"RoleBinding", "rolebindings", true},
+    Plural{"ServiceAccount", "serviceaccounts", true},
+    Plural{"Secret", "secrets", true},
+    Plural{"ConfigMap", "configmaps", true},
+    Plural{"CronJob", "cronjobs", true},
+    Plural{"BackupLocation", "backuplocations", true},
+    Plural{"MetadataBackupPolicy", "metadatabackuppolicies", true},
+    Plural{"MetadataBackupRecord", "metadatabackuprecords", true},
+    Plural{"MetadataRestore", "metadatarestores", true},
+};
+
+std::string path_of(const Json& object, const std::string& default_namespace) {
+  const std::string version = find_string(object, {"apiVersion"}).value_or("");
+  const std::string kind = find_string(object, {"kind"}).value_or("");
+  const auto known = std::find_if(kPlurals.begin(), kPlurals.end(),
+                                  [&](const Plural& plural) { return plural.kind == kind; });
+  if (known == kPlurals.end() || version.empty() || name_of(object).empty()) {
+    throw Error(ErrorKind::internal,
+                fmt::format("kubernetes: apply {} {}: not a kind we apply", version, kind));
+  }
+  const std::size_t slash = version.find('/');
+  std::string path =
+      slash == std::string::npos
+          ? kube::path({"api", version})
+          : kube::path({"apis", version.substr(0, slash), version.substr(slash + 1)});
+  if (known->namespaced) {
+    const auto name_space = find_string(object, {"metadata", "namespace"});
+    path += kube::path({"namespaces", name_space.value_or(default_namespace)});
+  }
+  return path + kube::path({known->plural, name_of(object)});
+}
+
+bool is_established(const Json& definition) {
+  const Json* conditions = find(definition, {"status", "conditions"});
+  if (conditions == nullptr || !conditions->is_array()) return false;
+  return std::any_of(conditions->begin(), conditions->end(), [](const Json& condition) {
+    return find_string(condition, {"type"}) == "Established" &&
+           find_string(condition, {"status"}) == "True";
+  });
+}
+
+// Each request of one object or list, in terms of our kinds.
+class Api {
+ public:
+  Api(kube::Client& client, const std::string& name_space, const Call& call)
+      : client_(client), name_space_(name_space), call_(call) {}
+
+  std::string object_path(crd::Kind kind, const std::string& name) const {
+    return collection(kind, require_namespace()) + kube::path({name});
+  }
+
+  const std::string& require_namespace() const {
+    if (name_space_.empty()) {
+      throw Error(ErrorKind::usage, "a single resource needs a namespace", "add -n NAMESPACE");
+    }
+    return name_space_;
+  }
+
+  Json get(crd::Kind kind, const std::string& name) const {
+    try {
+      return client_.get(object_path(kind, name), {}, call_);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+      throw_missing(kind, name, error);
+    }
+  }
+
+  // A list is there as soon as its kind is, even if empty and in a namespace that is not: its 404
+  // can only mean that the resource definitions are missing.
+  void each(crd::Kind kind, const std::function<void(const Json&)>& take) const {
+    try {
+      client_.list(collection(kind, name_space_), {}, take, call_);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+      throw Error(ErrorKind::not_found,
+                  fmt::format("kubernetes: list {}: the server does not know this kind: KubeDR's "
+                              "resource definitions are not installed",
+                              crd::plural_name(kind)),
+                  "kubectl kubedr install");
+    }
+  }
+
+  template <class T, class Parse>
+  Listed<T> list(crd::Kind kind, const Parse& parse) const {
+    Listed<T> listed;
+    each(kind, [&](const Json& object) {
+      try {
+        listed.items.push_back(parse(object));
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::usage) throw;
+        listed.malformed.emplace_back(error.what());
+      }
+    });
+    return listed;
+  }
+
+  [[noreturn]] void throw_missing(crd::Kind kind, const std::string& name,
+                                  const Error& not_found) const {
+    std::vector<std::string> names;
+    try {
+      each(kind, [&](const Json& object) { names.push_back(name_of(object)); });
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::denied) throw not_found;  // names are not for us to see
+      throw;
+    }
+    throw missing(to_lower(crd::kind_name(kind)), name, name_space_, names);
+  }
+
+ private:
+  kube::Client& client_;
+  const std::string& name_space_;
+  const Call& call_;
+};
+
+// Whether a create may be repeated, since whoever asks compares what is there already.
+bool went_unanswered(const Error& error) {
+  return error.kind() == ErrorKind::unavailable && error.transport().transient;
+}
+
+// The same event from an earlier try whose answer was lost.
+bool is_same_event(const Json& there, const Json& event) {
+  for (const char* field : {"message", "reason", "firstTimestamp", "source"}) {
+    if (there.value(field, Json()) != event.value(field, Json())) return false;
+  }
+  return find_string(there, {"involvedObject", "uid"}) ==
+         find_string(event, {"involvedObject", "uid"});
+}
+
+}  // namespace
+
+ApiCluster::ApiCluster(kube::Client client, std::string name_space, const Clock& clock)
+    : client_(std::move(client)), name_space_(std::move(name_space)), clock_(clock) {}
+
+crd::Location ApiCluster::location(const std::string& name, const Call& call) {
+  return crd::parse_location(Api(client_, name_space_, call).get(crd::Kind::location, name));
+}
+
+crd::Policy ApiCluster::policy(const std::string& name, const Call& call) {
+  return crd::parse_policy(Api(client_, name_space_, call).get(crd::Kind::policy, name));
+}
+
+Listed<crd::Location> ApiCluster::locations(const Call& call) {
+  return Api(client_, name_space_, call)
+      .list<crd::Location>(crd::Kind::location, crd::parse_location);
+}
+
+Listed<crd::Policy> ApiCluster::policies(const Call& call) {
+  return Api(client_, name_space_, call).list<crd::Policy>(crd::Kind::policy, crd::parse_policy);
+}
+
+Listed<crd::Record> ApiCluster::records(const Call& call) {
+  return Api(client_, name_space_, call).list<crd::Record>(crd::Kind::record, crd::parse_record);
+}
+
+SecretData ApiCluster::secret(const std::string& name, const Call& call) {
+  const std::string& space = Api(client_, name_space_, call).require_namespace();
+  try {
+    return parse_secret(
+        client_.get(kube::path({"api", "v1", "namespaces", space, "secrets", name}), {}, call));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    // Listing the names there are would fetch every Secret's content.
+    throw Error(ErrorKind::not_found,
+                fmt::format("secret \"{}\" not found in namespace \"{}\"", name, space),
+                fmt::format("kubectl -n {} get secrets", space));
+  }
+}
+
+std::optional<std::string> ApiCluster::identity(const Call& call) {
+  try {
+    const Json object =
+        client_.get(kube::path({"api", "v1", "namespaces", "kube-system"}), {}, call);
+    return find_string(object, {"metadata", "uid"});
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::denied || error.kind() == ErrorKind::not_found) {
+      return std::nullopt;
+    }
+    throw;
+  }
+}
+
+// Every list tells the revision of the store, and our own kind is the one we may surely list.
+std::optional<std::int64_t> ApiCluster::revision(const Call& call) {
+  try {
+    const Json list =
+        client_.get(collection(crd::Kind::location, name_space_), {{"limit", "1"}}, call);
+    const std::string text = version_of(list);
+    std::int64_t revision = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return revision;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::denied || error.kind() == ErrorKind::not_found) {
+      return std::nullopt;
+    }
+    throw;
+  }
+}
+
+void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) {
+  const Api api(client_, ref.name_space, call);
+  const std::string path = api.object_path(ref.kind, ref.name);
+  const Json patch = {{"status", status}};
+  try {
+    client_.patch(path + "/status", kube::PatchType::merge, patch, {}, call);
+    return;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
+  // Either the object is gone, or definitions that are not ours leave the subresource out.
+  api.get(ref.kind, ref.name);
+  client_.patch(path, kube::PatchType::merge, patch, {}, call);
+}
+
+void ApiCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
+                          const std::string& value, const Call& call) {
+  const Api api(client_, ref.name_space, call);
+  const Json patch = {{"metadata", {{"annotations", {{key, value}}}}}};
+  try {
+    client_.patch(api.object_path(ref.kind, ref.name), kube::PatchType::merge, patch, {}, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    api.throw_missing(ref.kind, ref.name, error);
+  }
+}
+
+void ApiCluster::create_record(const std::string& policy, const std::string& location,
+                               const std::string& snapshot_id, const Call& call) {
+  const Api api(client_, name_space_, call);
+  const Json record = crd::make_record(api.require_namespace(), policy, location, snapshot_id);
+  for (int tries = 1;; ++tries) {
+    try {
+      client_.create(collection(crd::Kind::record, name_space_), record, call);
+      return;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::exists) break;
+      if (error.kind() == ErrorKind::not_found) {
+        api.each(crd::Kind::record, [](const Json&) {});  // throws where the kind is not known
+        throw;
+      }
+      if (!went_unanswered(error) || tries == kTries) throw;
+    }
+    call.sleep(kPause);
+  }
+  const Json there = api.get(crd::Kind::record, name_of(record));
+  if (there.value("spec", Json()) == record["spec"]) return;
+  throw Error(ErrorKind::conflict,
+              fmt::format("metadatabackuprecord/{}: create: it is there with another content",
+                          name_of(record)),
+              fmt::format("kubectl -n {} get mbr {} -o yaml", name_space_, name_of(record)));
+}
+
+void ApiCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,
+                            const std::string& component, const Call& call) {
+  const std::string path = kube::path({"api", "v1", "namespaces", ref.name_space, "events"});
+  const WallTime now = clock_.now();
+  Json event = crd::make_event(ref, text, component, now);
+  const std::string base = name_of(event);
+  // Two events about one state of an object want one name; client-go's names end like this.
+  auto suffix = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count());
+  for (int tries = 1;; ++tries) {
+    bool taken = false;
+    try {
+      client_.create(path, event, call);
+      return;
+    } catch (const Error& error) {
+      taken = error.kind() == ErrorKind::exists;
+      if ((!taken && !went_unanswered(error)) || tries == kTries) throw;
+    }
+    if (!taken) {
+      call.sleep(kPause);
+      continue;
+    }
+    if (tries > 1 &&
+        is_same_event(client_.get(path + kube::path({name_of(event)}), {}, call), event)) {
+      return;
+    }
+    event["metadata"]["name"] = fmt::format("{}.{:x}", base, suffix++);
+  }
+}
+
+bool ApiCluster::apply(const Json& object, const Call& call) {
+  const std::string path = path_of(object, name_space_);
+  std::string before;
+  try {
+    before = version_of(client_.get(path, {}, call));
+  } catch (const Error& error) {
+    // An apply needs the right to patch, and only that.
+    if (error.kind() != ErrorKind::not_found && error.kind() != ErrorKind::denied) throw;
+  }
+  Json after = client_.patch(path, kube::PatchType::apply, object, {{"force", "true"}}, call);
+  const bool changed = version_of(after) != before;
+  if (find_string(object, {"kind"}) != "CustomResourceDefinition") return changed;
+
+  // Until then the new kind answers 404.
+  const Call bounded = call.within(kEstablish);
+  while (!is_established(after)) {
+    bounded.sleep(kEstablishPause);
+    after = client_.get(path, {}, bounded);
+  }
+  return changed;
+}
+
+std::vector<Json> ApiCluster::collected() const {
+  return {};
+}
+
+}  // namespace kubedr::cluster

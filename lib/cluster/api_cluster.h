@@ -1,0 +1,46 @@
+#ifndef KUBEDR_CLUSTER_API_CLUSTER_H
+#define KUBEDR_CLUSTER_API_CLUSTER_H
+
+#include "cluster/cluster.h"
+#include "kube/client.h"
+
+namespace kubedr::cluster {
+
+// Resources and Secrets of a real API server.
+class ApiCluster final : public Cluster {
+ public:
+  // An empty namespace lists all of them; single objects then need one. `clock` must outlive this.
+  ApiCluster(kube::Client client, std::string name_space, const Clock& clock);
+
+  crd::Location location(const std::string& name, const Call& call) override;
+  crd::Policy policy(const std::string& name, const Call& call) override;
+  Listed<crd::Location> locations(const Call& call) override;
+  Listed<crd::Policy> policies(const Call& call) override;
+  Listed<crd::Record> records(const Call& call) override;
+  SecretData secret(const std::string& name, const Call& call) override;
+  std::optional<std::string> identity(const Call& call) override;
+  std::optional<std::int64_t> revision(const Call& call) override;
+
+  const std::string& name_space() const override { return name_space_; }
+
+  std::string mode() const override { return "cluster"; }
+
+  void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) override;
+  void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
+                const Call& call) override;
+  void create_record(const std::string& policy, const std::string& location,
+                     const std::string& snapshot_id, const Call& call) override;
+  void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
+                  const std::string& component, const Call& call) override;
+  bool apply(const Json& object, const Call& call) override;
+  std::vector<Json> collected() const override;
+
+ private:
+  kube::Client client_;
+  const std::string name_space_;
+  const Clock& clock_;
+};
+
+}  // namespace kubedr::cluster
+
+#endif  // KUBEDR_CLUSTER_API_CLUSTER_H

@@ -1,0 +1,52 @@
+#include "cluster/bare_cluster.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "cluster/missing.h"
+
+namespace kubedr::cluster {
+
+BareCluster::BareCluster(Settings settings) : settings_(std::move(settings)) {}
+
+crd::Location BareCluster::location(const std::string& name, const Call&) {
+  if (name == settings_.location.ref.name) return settings_.location;
+  throw missing("backuplocation", name, name_space(), {settings_.location.ref.name});
+}
+
+crd::Policy BareCluster::policy(const std::string& name, const Call&) {
+  if (name == settings_.policy.ref.name) return settings_.policy;
+  throw missing("metadatabackuppolicy", name, name_space(), {settings_.policy.ref.name});
+}
+
+Listed<crd::Location> BareCluster::locations(const Call&) {
+  return {{settings_.location}, {}};
+}
+
+Listed<crd::Policy> BareCluster::policies(const Call&) {
+  return {{settings_.policy}, {}};
+}
+
+Listed<crd::Record> BareCluster::records(const Call&) {
+  return {};
+}
+
+SecretData BareCluster::secret(const std::string& name, const Call&) {
+  const auto found = settings_.secrets.find(name);
+  if (found != settings_.secrets.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [known, data] : settings_.secrets) names.push_back(known);
+  throw missing("secret", name, name_space(), names);
+}
+
+bool BareCluster::apply(const Json&, const Call&) {
+  throw Error(ErrorKind::usage, "bare: apply: there is no cluster to apply anything to",
+              "leave --repo out");
+}
+
+std::vector<Json> BareCluster::collected() const {
+  return {};
+}
+
+}  // namespace kubedr::cluster

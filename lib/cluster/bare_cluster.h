@@ -1,0 +1,56 @@
+#ifndef KUBEDR_CLUSTER_BARE_CLUSTER_H
+#define KUBEDR_CLUSTER_BARE_CLUSTER_H
+
+#include "cluster/cluster.h"
+
+namespace kubedr::cluster {
+
+// No cluster at all: one repository given on the command line, seen as one location and one policy,
+// both named "bare", with the Secrets that the command line and the environment gave.
+class BareCluster final : public Cluster {
+ public:
+  struct Settings {
+    crd::Location location;
+    crd::Policy policy;
+    std::map<std::string, SecretData> secrets;
+  };
+
+  explicit BareCluster(Settings settings);
+
+  crd::Location location(const std::string& name, const Call& call) override;
+  crd::Policy policy(const std::string& name, const Call& call) override;
+  Listed<crd::Location> locations(const Call& call) override;
+  Listed<crd::Policy> policies(const Call& call) override;
+  Listed<crd::Record> records(const Call& call) override;
+  SecretData secret(const std::string& name, const Call& call) override;
+
+  std::optional<std::string> identity(const Call&) override { return std::nullopt; }
+
+  std::optional<std::int64_t> revision(const Call&) override { return std::nullopt; }
+
+  const std::string& name_space() const override { return settings_.location.ref.name_space; }
+
+  std::string mode() const override { return "bare"; }
+
+  // Nothing stands behind these: they succeed and leave no trace.
+  void patch_status(const crd::ObjectRef&, const Json&, const Call&) override {}
+
+  void annotate(const crd::ObjectRef&, const std::string&, const std::string&,
+                const Call&) override {}
+
+  void create_record(const std::string&, const std::string&, const std::string&,
+                     const Call&) override {}
+
+  void post_event(const crd::ObjectRef&, const crd::EventText&, const std::string&,
+                  const Call&) override {}
+
+  bool apply(const Json& object, const Call& call) override;
+  std::vector<Json> collected() const override;
+
+ private:
+  const Settings settings_;
+};
+
+}  // namespace kubedr::cluster
+
+#endif  // KUBEDR_CLUSTER_BARE_CLUSTER_H

@@ -1,0 +1,81 @@
+#ifndef KUBEDR_CLUSTER_CLUSTER_H
+#define KUBEDR_CLUSTER_CLUSTER_H
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/call.h"
+#include "base/json.h"
+#include "base/secret.h"
+#include "crd/resources.h"
+#include "crd/wording.h"
+
+namespace kubedr::cluster {
+
+// A Secret's keys and decoded values.
+using SecretData = std::map<std::string, Secret>;
+
+// A list that may contain objects nobody can read: those are named with their error, not thrown.
+template <class T>
+struct Listed {
+  std::vector<T> items;
+  std::vector<std::string> malformed;  // "metadatabackuppolicy/x: spec.destination: required"
+};
+
+// The half of a cluster that cannot change it.
+//
+// errors   not_found: `backuplocation "x" not found in namespace "n"` with the names there are;
+//          usage: a malformed object; denied, unavailable: from the API server
+// threads  one thread
+class ClusterReader {
+ public:
+  virtual ~ClusterReader() = default;
+
+  virtual crd::Location location(const std::string& name, const Call& call) = 0;
+  virtual crd::Policy policy(const std::string& name, const Call& call) = 0;
+  virtual Listed<crd::Location> locations(const Call& call) = 0;
+  virtual Listed<crd::Policy> policies(const Call& call) = 0;
+  virtual Listed<crd::Record> records(const Call& call) = 0;
+  virtual SecretData secret(const std::string& name, const Call& call) = 0;
+
+  // uid of the kube-system namespace, this cluster's identity; nullopt where there is no API server
+  // or it does not tell.
+  virtual std::optional<std::string> identity(const Call& call) = 0;
+
+  // resourceVersion of the API server's newest list, for proving the right etcd where identity()
+  // cannot; nullopt where there is no API server.
+  virtual std::optional<std::int64_t> revision(const Call& call) = 0;
+
+  virtual const std::string& name_space() const = 0;
+
+  // "cluster", "manifests" or "bare", for reports.
+  virtual std::string mode() const = 0;
+};
+
+class Cluster : public ClusterReader {
+ public:
+  // Merges into the object's status subresource.
+  virtual void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) = 0;
+  virtual void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
+                        const Call& call) = 0;
+
+  // A record that is there already with equal content is a success.
+  virtual void create_record(const std::string& policy, const std::string& location,
+                             const std::string& snapshot_id, const Call& call) = 0;
+
+  // Gets the event in even if its name is taken.
+  virtual void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
+                          const std::string& component, const Call& call) = 0;
+
+  // Server-side apply of a namespace or a definition. True if it changed something.
+  virtual bool apply(const Json& object, const Call& call) = 0;
+
+  // What would have been written where nothing can be: empty for an API server.
+  virtual std::vector<Json> collected() const = 0;
+};
+
+}  // namespace kubedr::cluster
+
+#endif  // KUBEDR_CLUSTER_CLUSTER_H

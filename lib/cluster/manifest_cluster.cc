@@ -1,0 +1,241 @@
+#include "cluster/manifest_cluster.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "base/yaml.h"
+#include "cluster/missing.h"
+#include "cluster/secret_data.h"
+
+namespace kubedr::cluster {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kSecret[] = "Secret";
+
+std::string text_at(const Json& object, std::initializer_list<const char*> path) {
+  return find_string(object, path).value_or("");
+}
+
+std::string name_of(const Json& object) {
+  return text_at(object, {"metadata", "name"});
+}
+
+std::string space_of(const Json& object) {
+  return text_at(object, {"metadata", "namespace"});
+}
+
+std::string kind_of(const Json& object) {
+  return text_at(object, {"kind"});
+}
+
+bool is_manifest(const fs::path& path) {
+  const std::string extension = to_lower(path.extension().string());
+  return extension == ".yaml" || extension == ".yml" || extension == ".json";
+}
+
+// The files of a folder in order of name, or the path itself.
+std::vector<fs::path> files_of(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  std::vector<fs::path> files;
+  fs::directory_iterator entries(path, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    std::error_code ignored;
+    if (is_manifest(entries->path()) && !fs::is_directory(entries->path(), ignored)) {
+      files.push_back(entries->path());
+    }
+  }
+  if (error) {
+    throw Error(ErrorKind::failed,
+                fmt::format("{}: read folder: {}", path.string(), error.message()));
+  }
+  if (files.empty()) {
+    throw Error(ErrorKind::not_found,
+                path.string() + ": no *.yaml, *.yml or *.json in this folder");
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// Whether this object is one of those that a backup needs. Helm values and other files may lie in
+// the same folder, so what is of another group is none of our business.
+bool is_ours(const Json& object, const std::string& where) {
+  const std::string version = text_at(object, {"apiVersion"});
+  const std::string kind = kind_of(object);
+  if (kind == kSecret) return version == "v1";
+  if (version == crd::kApiVersion) return true;
+  if (!version.starts_with(std::string(crd::kGroup) + "/")) return false;
+  throw Error(ErrorKind::usage, fmt::format("{}: apiVersion: {} is not known", where, version),
+              std::string("write apiVersion: ") + crd::kApiVersion);
+}
+
+template <class T, class Parse>
+Listed<T> parse_all(const std::vector<Json>& objects, const std::string& name_space, crd::Kind kind,
+                    const Parse& parse) {
+  Listed<T> listed;
+  for (const Json& object : objects) {
+    if (kind_of(object) != crd::kind_name(kind) || space_of(object) != name_space) continue;
+    try {
+      listed.items.push_back(parse(object));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::usage) throw;
+      listed.malformed.emplace_back(error.what());
+    }
+  }
+  return listed;
+}
+
+}  // namespace
+
+// Which file each object came from, to name both when one is there twice.
+struct ManifestCluster::Origins {
+  std::map<std::string, fs::path> files;
+};
+
+ManifestCluster::ManifestCluster(const std::vector<fs::path>& paths, std::string name_space,
+                                 const Clock& clock)
+    : name_space_(std::move(name_space)), clock_(clock) {
+  Origins origins;
+  for (const fs::path& path : paths) {
+    for (const fs::path& file : files_of(path)) read(file, origins);
+  }
+}
+
+ManifestCluster::~ManifestCluster() = default;
+
+void ManifestCluster::read(const fs::path& file, Origins& origins) {
+  Bytes bytes = read_file(file, limits::kYamlBytes);
+  std::vector<Json> documents = parse_yaml(as_text(bytes), file.string());
+  wipe(bytes.data(), bytes.size());
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    Json& object = documents[i];
+    const std::string where = fmt::format("{}: object {}", file.string(), i + 1);
+    if (!object.is_object()) throw Error(ErrorKind::usage, where + ": is no Kubernetes object");
+    if (kind_of(object).empty()) throw Error(ErrorKind::usage, where + ": kind: required");
+    if (!is_ours(object, where)) continue;
+    if (name_of(object).empty()) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("{}: {}: metadata.name: required", where, to_lower(kind_of(object))));
+    }
+    if (space_of(object).empty()) object["metadata"]["namespace"] = name_space_;
+    const std::string id = to_lower(kind_of(object)) + "/" + name_of(object);
+    const auto [first, added] = origins.files.emplace(space_of(object) + "/" + id, file);
+    if (!added) {
+      throw Error(ErrorKind::usage, fmt::format("{}: {} is there already, in {}", file.string(), id,
+                                                first->second.string()));
+    }
+    objects_.push_back(std::move(object));
+  }
+}
+
+Json* ManifestCluster::find(const std::string& kind, const std::string& name) {
+  const auto found = std::find_if(objects_.begin(), objects_.end(), [&](const Json& object) {
+    return kind_of(object) == kind && name_of(object) == name && space_of(object) == name_space_;
+  });
+  return found == objects_.end() ? nullptr : &*found;
+}
+
+Json& ManifestCluster::require(const std::string& kind, const std::string& name) {
+  if (Json* object = find(kind, name)) return *object;
+  std::vector<std::string> names;
+  std::string elsewhere;
+  for (const Json& object : objects_) {
+    if (kind_of(object) != kind) continue;
+    if (space_of(object) == name_space_) names.push_back(name_of(object));
+    if (name_of(object) == name) elsewhere = space_of(object);
+  }
+  const Error error = missing(to_lower(kind), name, name_space_, names);
+  if (elsewhere.empty()) throw error;
+  throw Error(error.kind(), error.what(),
+              fmt::format("it is in namespace \"{0}\"; add -n {0}", elsewhere));
+}
+
+crd::Location ManifestCluster::location(const std::string& name, const Call&) {
+  return crd::parse_location(require(crd::kind_name(crd::Kind::location), name));
+}
+
+crd::Policy ManifestCluster::policy(const std::string& name, const Call&) {
+  return crd::parse_policy(require(crd::kind_name(crd::Kind::policy), name));
+}
+
+Listed<crd::Location> ManifestCluster::locations(const Call&) {
+  return parse_all<crd::Location>(objects_, name_space_, crd::Kind::location, crd::parse_location);
+}
+
+Listed<crd::Policy> ManifestCluster::policies(const Call&) {
+  return parse_all<crd::Policy>(objects_, name_space_, crd::Kind::policy, crd::parse_policy);
+}
+
+Listed<crd::Record> ManifestCluster::records(const Call&) {
+  return parse_all<crd::Record>(objects_, name_space_, crd::Kind::record, crd::parse_record);
+}
+
+SecretData ManifestCluster::secret(const std::string& name, const Call&) {
+  return parse_secret(require(kSecret, name));
+}
+
+// The document that says what would be patched in an object, begun when the first patch comes.
+Json& ManifestCluster::written(const crd::ObjectRef& ref) {
+  for (Json& document : written_) {
+    if (kind_of(document) == crd::kind_name(ref.kind) && name_of(document) == ref.name) {
+      return document;
+    }
+  }
+  written_.push_back({{"apiVersion", crd::kApiVersion},
+                      {"kind", crd::kind_name(ref.kind)},
+                      {"metadata", {{"name", ref.name}, {"namespace", name_space_}}}});
+  return written_.back();
+}
+
+void ManifestCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call&) {
+  const Json patch = {{"status", status}};
+  require(crd::kind_name(ref.kind), ref.name).merge_patch(patch);
+  written(ref).merge_patch(patch);
+}
+
+void ManifestCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
+                               const std::string& value, const Call&) {
+  const Json patch = {{"metadata", {{"annotations", {{key, value}}}}}};
+  require(crd::kind_name(ref.kind), ref.name).merge_patch(patch);
+  written(ref).merge_patch(patch);
+}
+
+void ManifestCluster::create_record(const std::string& policy, const std::string& location,
+                                    const std::string& snapshot_id, const Call&) {
+  Json record = crd::make_record(name_space_, policy, location, snapshot_id);
+  if (const Json* there = find(kind_of(record), name_of(record))) {
+    if (there->value("spec", Json()) == record["spec"]) return;
+    throw Error(ErrorKind::conflict,
+                fmt::format("metadatabackuprecord/{}: create: it is there with another content",
+                            name_of(record)));
+  }
+  written_.push_back(record);
+  record["metadata"]["creationTimestamp"] = format_rfc3339(clock_.now());
+  objects_.push_back(std::move(record));
+}
+
+void ManifestCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,
+                                 const std::string& component, const Call&) {
+  written_.push_back(crd::make_event(ref, text, component, clock_.now()));
+}
+
+bool ManifestCluster::apply(const Json& object, const Call&) {
+  written_.push_back(object);
+  return true;
+}
+
+std::vector<Json> ManifestCluster::collected() const {
+  return written_;
+}
+
+}  // namespace kubedr::cluster

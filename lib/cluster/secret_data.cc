@@ -1,0 +1,65 @@
+#include "cluster/secret_data.h"
+
+#include <fmt/core.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/hex.h"
+#include "base/limits.h"
+
+namespace kubedr::cluster {
+namespace {
+
+class Reader {
+ public:
+  explicit Reader(const Json& object)
+      : object_(object), name_(find_string(object, {"metadata", "name"}).value_or("")) {}
+
+  SecretData read() {
+    each("data", [&](const std::string& key, const std::string& text) {
+      std::optional<Bytes> bytes = from_base64(text);
+      if (!bytes) fail("data", key, "not base64");
+      values_[key] = Secret(as_text(*bytes));
+      wipe(bytes->data(), bytes->size());
+    });
+    each("stringData",
+         [&](const std::string& key, const std::string& text) { values_[key] = Secret(text); });
+    return std::move(values_);
+  }
+
+ private:
+  [[noreturn]] void fail(const char* field, const std::string& key, const char* why) const {
+    throw Error(ErrorKind::usage, fmt::format("secret/{}: {}.{}: {}", name_, field, key, why));
+  }
+
+  using Take = std::function<void(const std::string& key, const std::string& text)>;
+
+  void each(const char* field, const Take& take) const {
+    const Json* values = find(object_, {field});
+    if (values == nullptr || values->is_null()) return;
+    if (!values->is_object()) {
+      throw Error(ErrorKind::usage, fmt::format("secret/{}: {}: must be a map", name_, field));
+    }
+    for (const auto& [key, value] : values->items()) {
+      if (value.is_null()) continue;
+      if (!value.is_string()) fail(field, key, "must be a string (in quotes)");
+      const auto& text = value.get_ref<const std::string&>();
+      if (text.size() > 2 * limits::kSecretBytes) fail(field, key, "too large");
+      take(key, text);
+    }
+  }
+
+  const Json& object_;
+  const std::string name_;
+  SecretData values_;
+};
+
+}  // namespace
+
+SecretData parse_secret(const Json& object) {
+  return Reader(object).read();
+}
+
+}  // namespace kubedr::cluster

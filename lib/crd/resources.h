@@ -1,0 +1,110 @@
+#ifndef KUBEDR_CRD_RESOURCES_H
+#define KUBEDR_CRD_RESOURCES_H
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+
+// The custom resources as values. Parsing fills in what the operator's webhook defaulted, and keeps
+// what is needed to refer to the object in an event.
+//
+// source   the KubeDR contract: group kubedr.catalogicsoftware.com, version v1alpha1
+namespace kubedr::crd {
+
+inline constexpr char kGroup[] = "kubedr.catalogicsoftware.com";
+inline constexpr char kApiVersion[] = "kubedr.catalogicsoftware.com/v1alpha1";
+inline constexpr char kDefaultNamespace[] = "kubedr-system";
+inline constexpr char kInitializedAnnotation[] =
+    "initialized.annotations.kubedr.catalogicsoftware.com";
+
+enum class Kind { location, policy, record, restore };
+
+const char* kind_name(Kind kind);    // "BackupLocation"
+const char* plural_name(Kind kind);  // "backuplocations"
+
+// Which object, and which state of it.
+struct ObjectRef {
+  Kind kind = Kind::location;
+  std::string name;
+  std::string name_space;
+  std::string uid;
+  std::string resource_version;
+
+  // "backuplocation/local-minio", as kubectl names it.
+  std::string display() const;
+};
+
+struct LocationStatus {
+  std::string init_status;  // "", Initializing, Completed, Failed
+  std::string init_error_message;
+  std::string init_time;  // as found; see base/time.h parse_time
+  std::optional<std::int64_t> observed_generation;
+};
+
+struct Location {
+  ObjectRef ref;
+  std::int64_t generation = 0;
+  std::string url;
+  std::string bucket_name;
+  std::string credentials;  // name of the Secret
+  bool initialized_annotation = false;
+  LocationStatus status;
+};
+
+struct PolicyStatus {
+  std::string backup_status;  // "", Initializing, Completed, Failed
+  std::string backup_error_message;
+  std::string backup_time;  // as found
+  std::string backup_pod;
+  std::string snapshot_id;  // of the last good backup; 8 hex digits
+  std::string mbr_name;     // empty after a failure
+  std::int64_t files_new = 0;
+  std::int64_t files_changed = 0;
+  std::int64_t data_added = 0;  // bytes
+  std::int64_t total_bytes_processed = 0;
+  std::string total_duration_secs;  // "0.318463127"
+};
+
+struct Policy {
+  ObjectRef ref;
+  std::int64_t generation = 0;
+  std::string destination;  // name of the BackupLocation
+  std::string schedule;     // standard cron line, UTC
+  std::string certs_dir;    // may be empty
+  std::string etcd_endpoint = "https://127.0.0.1:2379";
+  std::string etcd_creds = "etcd-creds";
+  std::map<std::string, std::string> options;
+  std::int64_t retain_num_backups = 120;
+  bool suspend = false;
+  std::optional<WallTime> created;
+  PolicyStatus status;
+};
+
+struct Record {
+  ObjectRef ref;
+  std::string snapshot_id;
+  std::string policy;
+  std::string location;
+  std::optional<WallTime> created;
+};
+
+// errors   usage: `backuplocation/NAME: spec.url: required` and the like
+Location parse_location(const Json& object);
+Policy parse_policy(const Json& object);
+Record parse_record(const Json& object);
+
+// A record as operator mode creates it: no labels, no owner, no finalizer.
+Json make_record(const std::string& name_space, const std::string& policy,
+                 const std::string& location, const std::string& snapshot_id);
+
+// "mbr-" and the short id.
+std::string record_name(const std::string& snapshot_id);
+
+}  // namespace kubedr::crd
+
+#endif  // KUBEDR_CRD_RESOURCES_H

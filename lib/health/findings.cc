@@ -1,0 +1,294 @@
+#include "health/findings.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "health/schedule.h"
+
+namespace kubedr::health {
+namespace {
+
+using std::chrono::seconds;
+
+// How long after its due time a backup may be missing: starting a pod and storing a first backup.
+constexpr std::chrono::minutes kGrace{15};
+
+std::string age_text(WallTime now, WallTime then) {
+  return human_duration(std::chrono::floor<seconds>(now - then));
+}
+
+// A message of operator mode may end in newlines and span lines: one line here.
+std::string one_line(const std::string& text) {
+  std::string line(trim(text));
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
+const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy) {
+  for (const SeenLocation& seen : fleet.locations) {
+    if (seen.location.ref.name == policy.destination &&
+        seen.location.ref.name_space == policy.ref.name_space) {
+      return &seen;
+    }
+  }
+  return nullptr;
+}
+
+bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot) {
+  return !record.snapshot_id.empty() && snapshot.id.starts_with(record.snapshot_id);
+}
+
+// By its tag, or for one that operator mode made, by the record that names it.
+bool belongs(const Fleet& fleet, const crd::Policy& policy, const SeenSnapshot& snapshot) {
+  if (!snapshot.policy.empty()) {
+    return snapshot.policy == policy.ref.name &&
+           (snapshot.name_space.empty() || snapshot.name_space == policy.ref.name_space);
+  }
+  return std::any_of(fleet.records.begin(), fleet.records.end(), [&](const crd::Record& record) {
+    return record.policy == policy.ref.name && names_snapshot(record, snapshot);
+  });
+}
+
+void take_last_from_repository(const Fleet& fleet, const crd::Policy& policy,
+                               PolicyHealth& health) {
+  const SeenLocation* seen = location_of(fleet, policy);
+  if (seen == nullptr || !seen->repository) return;
+  for (const SeenSnapshot& snapshot : seen->repository->snapshots) {
+    if (!belongs(fleet, policy, snapshot)) continue;
+    if (health.last_good && *health.last_good >= snapshot.time) continue;
+    health.last_good = snapshot.time;
+    health.snapshot_id = snapshot.id.substr(0, 8);
+    if (snapshot.size > 0) {
+      health.size = static_cast<std::int64_t>(snapshot.size);
+      health.added = static_cast<std::int64_t>(snapshot.added);
+    }
+  }
+}
+
+// The record of the last good backup was made right after it: its age outlives a later failure,
+// which overwrites backupTime.
+void take_last_from_records(const Fleet& fleet, const crd::Policy& policy, PolicyHealth& health) {
+  for (const crd::Record& record : fleet.records) {
+    if (record.policy != policy.ref.name || record.ref.name_space != policy.ref.name_space)
+      continue;
+    if (!record.created || (health.last_good && *health.last_good >= *record.created)) continue;
+    health.last_good = record.created;
+    health.snapshot_id = record.snapshot_id;
+  }
+}
+
+PolicyHealth health_of(const Fleet& fleet, const crd::Policy& policy) {
+  PolicyHealth health;
+  health.name = policy.ref.name;
+  health.name_space = policy.ref.name_space;
+  health.location = policy.destination;
+  health.schedule = policy.schedule;
+  health.suspended = policy.suspend;
+  health.backup_status = policy.status.backup_status;
+  health.last_attempt = parse_time(policy.status.backup_time);
+  health.snapshot_id = policy.status.snapshot_id;
+  health.size = policy.status.total_bytes_processed;
+  health.added = policy.status.data_added;
+  health.error_message = policy.status.backup_error_message;
+  const bool last_was_good = policy.status.backup_status == "Completed";
+  if (last_was_good) health.last_good = health.last_attempt;
+  if (!last_was_good) take_last_from_records(fleet, policy, health);
+  take_last_from_repository(fleet, policy, health);
+  if (health.backup_status.empty() && health.last_good) health.backup_status = "Completed";
+  return health;
+}
+
+std::string backup_command(const crd::Policy& policy) {
+  return "kubectl kubedr backup " + policy.ref.name;
+}
+
+class Judge {
+ public:
+  explicit Judge(const Fleet& fleet) : fleet_(fleet) {}
+
+  Health run() {
+    for (const std::string& text : fleet_.malformed) {
+      add(Severity::error, "malformed-object", text.substr(0, text.find(':')), text,
+          "kubectl edit the object so that it can be read");
+    }
+    for (const SeenLocation& seen : fleet_.locations) judge_location(seen);
+    for (const crd::Policy& policy : fleet_.policies) judge_policy(policy);
+    judge_records();
+    std::stable_sort(health_.findings.begin(), health_.findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
+    return std::move(health_);
+  }
+
+ private:
+  void add(Severity severity, const std::string& code, const std::string& object,
+           const std::string& message, const std::string& remedy) {
+    health_.findings.push_back({severity, code, object, message, remedy});
+  }
+
+  void judge_location(const SeenLocation& seen) {
+    const crd::Location& location = seen.location;
+    LocationHealth health;
+    health.name = location.ref.name;
+    health.name_space = location.ref.name_space;
+    health.repository_url = seen.repository_url;
+    health.init_status = location.status.init_status;
+    health.init_time = parse_time(location.status.init_time);
+    if (seen.repository) health.snapshots = seen.repository->snapshots.size();
+    if (seen.repository && seen.repository->problem.empty() && health.init_status.empty()) {
+      health.init_status = "Completed";
+    }
+    const std::string object = location.ref.display();
+    const std::string init = "kubectl kubedr init " + location.ref.name;
+    const bool opened = seen.repository && seen.repository->problem.empty();
+    if (seen.repository && !opened) {
+      add(Severity::error, "repository-unusable", object, one_line(seen.repository->problem),
+          seen.repository->remedy.empty() ? init : seen.repository->remedy);
+    } else if (opened && health.init_status == "Failed") {
+      add(Severity::info, "init-failed-but-usable", object,
+          "the last init failed, but the repository opens: " +
+              one_line(location.status.init_error_message),
+          init + " --if-needed");
+    } else if (health.init_status == "Failed") {
+      // An init that found a repository already there changed nothing: it may well be good.
+      const Severity severity =
+          location.initialized_annotation ? Severity::warning : Severity::error;
+      add(severity, "init-failed", object, one_line(location.status.init_error_message),
+          init + " --if-needed");
+    } else if (!opened && health.init_status != "Completed") {
+      add(Severity::error, "not-initialized", object,
+          health.init_status.empty() ? "no repository was initialized here yet"
+                                     : "an init was started and has not ended",
+          init);
+    }
+    health_.locations.push_back(std::move(health));
+  }
+
+  void judge_policy(const crd::Policy& policy) {
+    PolicyHealth health = health_of(fleet_, policy);
+    const std::string object = policy.ref.display();
+    if (location_of(fleet_, policy) == nullptr) {
+      add(Severity::error, "no-location", object,
+          fmt::format("its destination, backuplocation \"{}\", does not exist", policy.destination),
+          "create that BackupLocation, or name another one in spec.destination");
+    }
+    if (health.backup_status == "Failed") {
+      add(Severity::error, "backup-failed", object,
+          fmt::format("last backup failed: {}", one_line(health.error_message)),
+          backup_command(policy));
+    }
+    if (policy.suspend) {
+      add(Severity::warning, "suspended", object, "backups are suspended",
+          fmt::format("kubectl -n {} patch metadatabackuppolicy {} --type merge -p "
+                      "'{{\"spec\":{{\"suspend\":false}}}}'",
+                      policy.ref.name_space, policy.ref.name));
+    }
+    judge_age(policy, health);
+    health_.policies.push_back(std::move(health));
+  }
+
+  void judge_age(const crd::Policy& policy, PolicyHealth& health) {
+    const std::string object = policy.ref.display();
+    std::optional<Schedule> schedule;
+    try {
+      schedule = Schedule::parse(policy.schedule);
+    } catch (const Error& error) {
+      add(Severity::error, "bad-schedule", object, error.what(), error.hint());
+    }
+    if (schedule && !policy.suspend) health.next_due = schedule->next_after(fleet_.now);
+    if (!health.last_good) {
+      add(Severity::error, "never-backed-up", object, "no backup has ever succeeded",
+          backup_command(policy));
+      return;
+    }
+    std::optional<WallTime> overdue_since;
+    if (fleet_.max_age) {
+      overdue_since = *health.last_good + *fleet_.max_age;
+    } else if (schedule && !policy.suspend) {
+      if (const auto due = schedule->next_after(*health.last_good)) overdue_since = *due + kGrace;
+    }
+    if (!overdue_since || fleet_.now <= *overdue_since) return;
+    add(Severity::error, "backup-late", object,
+        fmt::format("last good backup is {} old", age_text(fleet_.now, *health.last_good)),
+        backup_command(policy));
+  }
+
+  // Only where a repository was looked into can records and snapshots be compared.
+  void judge_records() {
+    if (fleet_.without_cluster) return;
+    for (const SeenLocation& seen : fleet_.locations) {
+      if (!seen.repository || !seen.repository->problem.empty()) continue;
+      judge_records_of(seen);
+      judge_snapshots_of(seen);
+    }
+  }
+
+  bool is_of(const crd::Record& record, const SeenLocation& seen) const {
+    return record.location == seen.location.ref.name &&
+           record.ref.name_space == seen.location.ref.name_space;
+  }
+
+  void judge_records_of(const SeenLocation& seen) {
+    const auto& snapshots = seen.repository->snapshots;
+    for (const crd::Record& record : fleet_.records) {
+      if (!is_of(record, seen)) continue;
+      if (std::any_of(snapshots.begin(), snapshots.end(),
+                      [&](const SeenSnapshot& s) { return names_snapshot(record, s); })) {
+        continue;
+      }
+      add(Severity::error, "record-without-snapshot", record.ref.display(),
+          fmt::format("snapshot {} is not in the repository", record.snapshot_id),
+          fmt::format("kubectl -n {} delete metadatabackuprecord {}", record.ref.name_space,
+                      record.ref.name));
+    }
+  }
+
+  void judge_snapshots_of(const SeenLocation& seen) {
+    for (const SeenSnapshot& snapshot : seen.repository->snapshots) {
+      if (snapshot.policy.empty()) continue;  // somebody else's
+      const bool recorded =
+          std::any_of(fleet_.records.begin(), fleet_.records.end(), [&](const crd::Record& record) {
+            return is_of(record, seen) && names_snapshot(record, snapshot);
+          });
+      if (recorded) continue;
+      add(Severity::warning, "snapshot-without-record", seen.location.ref.display(),
+          fmt::format("snapshot {} of policy {} has no record", snapshot.id.substr(0, 8),
+                      snapshot.policy),
+          "it can be restored by its id; the next backup makes a record of its own");
+    }
+  }
+
+  const Fleet& fleet_;
+  Health health_;
+};
+
+}  // namespace
+
+const char* to_string(Severity severity) {
+  switch (severity) {
+  case Severity::info:
+    return "info";
+  case Severity::warning:
+    return "warning";
+  case Severity::error:
+    return "error";
+  }
+  return "error";
+}
+
+Health judge(const Fleet& fleet) {
+  return Judge(fleet).run();
+}
+
+std::optional<Severity> worst(const std::vector<Finding>& findings) {
+  std::optional<Severity> worst;
+  for (const Finding& finding : findings) {
+    if (!worst || finding.severity > *worst) worst = finding.severity;
+  }
+  return worst;
+}
+
+}  // namespace kubedr::health

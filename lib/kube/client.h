@@ -1,0 +1,63 @@
+#ifndef KUBEDR_KUBE_CLIENT_H
+#define KUBEDR_KUBE_CLIENT_H
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/call.h"
+#include "base/json.h"
+#include "kube/kubeconfig.h"
+
+namespace kubedr::kube {
+
+using Query = std::vector<std::pair<std::string, std::string>>;
+
+enum class PatchType { merge, apply };
+
+// REST verbs of one API server; knows no custom resource. Paths as in `/api/v1/namespaces/NS/...`,
+// escaped by path() below; answers are the parsed body.
+//
+// errors   the server's Status, its message as kubectl words it: not_found (404), exists (409
+//          AlreadyExists), conflict (409), denied (401, 403; with the hint that grants the missing
+//          verb), usage (400, 422), unavailable (429, 5xx, transport)
+// threads  one thread
+class Client {
+ public:
+  // `user_agent` is also the field manager. `clock` must outlive the client.
+  Client(Config config, std::string user_agent, std::chrono::milliseconds request_timeout,
+         const Clock& clock);
+  ~Client();
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+
+  Json get(const std::string& path, const Query& query, const Call& call);
+
+  // All pages of a list: `each` sees every item. Starts over once when a page token expired.
+  void list(const std::string& path, Query query, const std::function<void(const Json&)>& each,
+            const Call& call);
+
+  Json create(const std::string& path, const Json& body, const Call& call);
+  Json patch(const std::string& path, PatchType type, const Json& body, const Query& query,
+             const Call& call);
+  void remove(const std::string& path, const Call& call);
+
+  const Config& config() const;
+
+  // What the server asked to show ("Warning: 299"), each text once.
+  const std::vector<std::string>& warnings() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Joins escaped segments: path({"api", "v1", "namespaces", ns, "secrets", name}).
+std::string path(std::initializer_list<std::string_view> segments);
+
+}  // namespace kubedr::kube
+
+#endif  // KUBEDR_KUBE_CLIENT_H

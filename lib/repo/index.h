@@ -1,0 +1,76 @@
+#ifndef KUBEDR_REPO_INDEX_H
+#define KUBEDR_REPO_INDEX_H
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "repo/ids.h"
+#include "repo/pack.h"
+
+namespace kubedr::repo {
+
+// One pack of an index file.
+struct IndexedPack {
+  PackId id;
+  std::vector<PackEntry> entries;
+};
+
+// An index file's JSON, read as a stream: each pack is handed over as it is complete.
+//
+// shape    {"packs":[{"id":..,"blobs":[{"id":..,"type":..,"offset":..,"length":..,
+//          "uncompressed_length":..}]}]}, "supersedes" and unknown keys are passed over
+// errors   corrupt: not that; numbers beyond 32 bits; in version 1 a compressed blob
+void parse_index(std::string_view json, int version, const std::string& where,
+                 const std::function<void(IndexedPack&&)>& each);
+
+// The JSON of an index file, with restic's newline.
+std::string index_json(const std::vector<IndexedPack>& packs);
+
+// Where every blob is: what all index files say, and what this process adds.
+//
+// units    about 64 bytes a blob
+// threads  `find`, `claim` and `publish` are synchronised; `add` before any of them
+class Index {
+ public:
+  Index();
+  ~Index();
+  Index(Index&&) noexcept;
+  Index& operator=(Index&&) noexcept;
+
+  struct Place {
+    PackId pack;
+    PackEntry entry;
+  };
+
+  // Everything a pack holds, while loading. Duplicates of a blob are kept as further places.
+  void add(const IndexedPack& pack);
+
+  // The first place; nullopt when unknown or only claimed.
+  std::optional<Place> find(const BlobHandle& blob) const;
+
+  // Every place of a blob, for falling back to another copy.
+  std::vector<Place> find_all(const BlobHandle& blob) const;
+
+  // known: stored already; pending: another worker of this run stores it; mine: the caller has to
+  // store it and says so with publish.
+  enum class Claim { known, pending, mine };
+  Claim claim(const BlobHandle& blob);
+
+  // The packs stored by this run; claimed blobs in them are known from now on.
+  void publish(const IndexedPack& pack);
+
+  std::size_t blobs() const;
+  std::size_t packs() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace kubedr::repo
+
+#endif  // KUBEDR_REPO_INDEX_H

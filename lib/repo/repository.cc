@@ -1,0 +1,520 @@
+#include "repo/repository.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "base/hex.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "repo/blob.h"
+#include "repo/key.h"
+#include "repo/parallel.h"
+
+// init, when others do the same
+//
+// Ours (A, B):      look; PUT config if absent; PUT key; settle; look again
+// restic's (R):     look; 1 s of scrypt; PUT key; PUT config, overwriting
+//
+//   A and B            one conditional PUT fails, and that is the loser, which wrote nothing else.
+//                      In a store that ignores the condition the later config stays; the other
+//                      sees that at its second look, removes its key and says `exists`.
+//   A, then R looks    R finds the config and refuses.
+//   R done, then A     A finds the config and refuses.
+//   R has its key      A finds a key without a config and refuses; R goes on.
+//   R looked before    R overwrites A's config. A waits out R's scrypt before its second look
+//   A's config         (kSettle); a key that is not A's says that R is about to write, and A waits
+//                      for that too. A then finds R's config, removes its own key and says
+//                      `exists`: R's repository has R's key alone.
+//   R dies after its   A stays after kForeign; R's key remains, opens nothing and is passed over
+//   key                by `open`; the log says so, since restic stops at such a key.
+//   A dies after its   A config and no key. B waits kReclaim for a key to appear. Then it takes the
+//   config             config over, by overwriting it, so that there is never none: what sealed it
+//                      is lost. Is A only slow, it finds B's config before or after its key, and
+//                      steps back. Two that take over at a time: the later config stays, as above.
+//
+// The key file is made (0.1 s of scrypt) before the config is written, so config and key are one
+// round trip apart.
+namespace kubedr::repo {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using storage::FileInfo;
+using storage::FileKind;
+using storage::FileName;
+using storage::SaveMode;
+
+constexpr milliseconds kReclaim{3'000};  // for a key to appear beside a config
+constexpr milliseconds kSettle{2'000};   // restic needs some 1.2 s from its look to its key
+constexpr milliseconds kForeign{10'000};
+constexpr milliseconds kPoll{250};
+constexpr milliseconds kCleanUp{5'000};
+
+constexpr std::size_t kTriedKeys = 20;                        // restic's limit
+constexpr std::size_t kSmallFile = 64 * limits::kKiB;         // a config or key file
+constexpr std::size_t kSnapshotThreads = 16;                  // small files: all is latency
+constexpr std::size_t kIndexThreads = 4;                      // some 4 MiB each
+
+const FileName kConfigName{FileKind::config, {}};
+
+// The ids of a kind, sorted.
+std::vector<std::string> list_ids(const storage::StoreReader& store, FileKind kind,
+                                  const Call& call) {
+  std::vector<std::string> ids;
+  store.list(kind, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+// Nullopt when it is not there.
+std::optional<Bytes> load_if_there(const storage::StoreReader& store, const FileName& name,
+                                   const Call& call) {
+  try {
+    return store.load(name, kSmallFile, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    return std::nullopt;
+  }
+}
+
+Bytes load_config_bytes(const storage::StoreReader& store, const Call& call) {
+  try {
+    Bytes sealed = store.load(kConfigName, kSmallFile, call);
+    if (!sealed.empty()) return sealed;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found && error.kind() != ErrorKind::no_repository) throw;
+    throw Error(ErrorKind::no_repository,
+                std::string("unable to open config file: ") + error.what() +
+                    "\nIs there a repository at the following location?\n" + store.location(),
+                "`init` makes one");
+  }
+  throw Error(ErrorKind::corrupt, "config file has zero size, invalid repository?");
+}
+
+// Nullopt when this key does not open the config.
+std::optional<Config> open_config(ByteView sealed, const SealKey& key, Random& random) {
+  Bytes plain;
+  if (!Sealer(key, random).try_open(sealed, plain)) return std::nullopt;
+  return parse_config(as_text(plain), kConfigName.path());
+}
+
+// A password as given, and as restic or kubectl may have taken it: files and Secrets made from
+// files often end in a newline, which restic trims and a Secret keeps.
+std::vector<Secret> forms_of(const Secret& password) {
+  const std::string_view given = password.reveal();
+  std::vector<Secret> forms{password};
+  if (given.ends_with('\n')) {
+    forms.emplace_back(given.substr(0, given.find_last_not_of("\r\n") + 1));
+  } else {
+    std::string with_newline(given);
+    with_newline += '\n';
+    forms.emplace_back(with_newline);
+    wipe(with_newline.data(), with_newline.size());
+  }
+  return forms;
+}
+
+struct KeyFile {
+  std::string id;
+  Bytes json;
+};
+
+// The first keys of the store. Damaged ones are left out: another may still open the repository,
+// and on the day of need that is what counts.
+std::vector<KeyFile> load_keys(const storage::StoreReader& store, std::string& damage,
+                               const Call& call) {
+  std::vector<std::string> ids = list_ids(store, FileKind::key, call);
+  if (ids.size() > kTriedKeys) {
+    log::warn("the repository has {} keys, only the first {} are tried", ids.size(), kTriedKeys);
+    ids.resize(kTriedKeys);
+  }
+  std::vector<KeyFile> keys;
+  for (const std::string& id : ids) {
+    const FileName name{FileKind::key, id};
+    std::optional<Bytes> json = load_if_there(store, name, call);
+    if (!json) continue;
+    if (to_hex(sha256(*json)) != id) {
+      damage = name.path() + ": invalid data returned: its name is not its hash";
+      log::warn("{}", damage);
+      continue;
+    }
+    keys.push_back({id, std::move(*json)});
+  }
+  return keys;
+}
+
+struct OpenedKey {
+  std::string id;
+  SealKey master;
+  Config config;
+};
+
+class KeySearch {
+ public:
+  KeySearch(const storage::StoreReader& store, Random& random, const Call& call)
+      : random_(random),
+        config_(load_config_bytes(store, call)),
+        keys_(load_keys(store, damage_, call)) {}
+
+  std::optional<OpenedKey> find(const Secret& password, const Call& call) {
+    for (const KeyFile& key : keys_) {
+      call.require_live();
+      const std::optional<SealKey> master = open_key(key, password);
+      if (!master) continue;
+      const std::optional<Config> config = open_config(config_, *master, random_);
+      if (config) return OpenedKey{key.id, *master, *config};
+      damage_ = "config or key " + key.id + " is damaged: ciphertext verification failed";
+      log::warn("{}", damage_);
+      opened_other_ = true;
+    }
+    return std::nullopt;
+  }
+
+  [[noreturn]] void fail() const {
+    if (opened_other_ || (tried_ == 0 && !damage_.empty())) throw Error(ErrorKind::corrupt, damage_);
+    throw Error(ErrorKind::wrong_password, "wrong password or no key found",
+                damage_.empty() ? "" : "a key file could not be used: " + damage_);
+  }
+
+ private:
+  std::optional<SealKey> open_key(const KeyFile& key, const Secret& password) {
+    const std::string where = FileName{FileKind::key, key.id}.path();
+    try {
+      const std::optional<SealKey> master = open_key_file(as_text(key.json), password, where);
+      ++tried_;
+      return master;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      damage_ = error.what();
+      log::warn("{}", damage_);
+      return std::nullopt;
+    }
+  }
+
+  Random& random_;
+  Bytes config_;
+  std::string damage_;
+  std::vector<KeyFile> keys_;
+  int tried_ = 0;
+  bool opened_other_ = false;
+};
+
+OpenedKey open_keys(const storage::StoreReader& store, const Secret& password, Random& random,
+                    const Call& call) {
+  KeySearch search(store, random, call);
+  const std::vector<Secret> forms = forms_of(password);
+  if (std::optional<OpenedKey> opened = search.find(forms[0], call)) return *opened;
+  if (!forms[1].empty()) {
+    if (std::optional<OpenedKey> opened = search.find(forms[1], call)) {
+      log::warn("the repository's password is the one given {} a newline at its end",
+                password.reveal().ends_with('\n') ? "without" : "with");
+      return *opened;
+    }
+  }
+  search.fail();
+}
+
+void require_good_password(const Secret& password) {
+  const std::string_view text = password.reveal();
+  if (text.empty()) {
+    throw Error(ErrorKind::usage, "an empty password is not a password");
+  }
+  if (text.ends_with('\n') || text.ends_with('\r')) {
+    throw Error(ErrorKind::usage, "the password ends in a newline, which restic would drop",
+                "make the Secret with --from-literal, or the file with printf %s");
+  }
+}
+
+[[noreturn]] void fail_exists(const std::string& why) { throw Error(ErrorKind::exists, why); }
+
+// One attempt to make a repository; see the head of this file.
+class Init {
+ public:
+  Init(storage::Store& store, const InitRequest& request, Random& random, const Call& call)
+      : store_(store), random_(random), call_(call), master_(make_master_key(random)) {
+    const Config config = make_config(request.version, random);
+    Sealer(master_, random).seal(as_bytes(to_json(config)), config_);
+    key_ = make_key_file(master_, request.password, request.username, request.hostname,
+                         call.clock().now(), KeyCost{}, random);
+    key_name_ = {FileKind::key, to_hex(sha256(key_))};
+  }
+
+  void run() {
+    store_.create(call_);
+    write_config();
+    store_.save(key_name_, key_, sha256(key_), SaveMode::replace, call_);
+    try {
+      call_.sleep(kSettle);
+      wait_for_foreign_keys();
+      require_our_config();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::exists) step_back();
+      throw;
+    }
+  }
+
+ private:
+  void write_config() {
+    const bool half_done = require_empty_or_half_done();
+    const SaveMode mode = half_done ? SaveMode::replace : SaveMode::create_only;
+    if (half_done) log::warn("taking over what an init that was interrupted left behind");
+    try {
+      store_.save(kConfigName, config_, sha256(config_), mode, call_);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::exists) fail_exists(kInitialised);
+      throw;
+    }
+  }
+
+  // True when there is a config that no key can ever open.
+  bool require_empty_or_half_done() {
+    const bool config = store_.size_of(kConfigName, call_).has_value();
+    const bool keys = !list_ids(store_, FileKind::key, call_).empty();
+    if (config && keys) fail_exists(kInitialised);
+    if (keys) fail_exists("repository already contains keys");
+    if (!list_ids(store_, FileKind::snapshot, call_).empty()) {
+      fail_exists("repository already contains snapshots");
+    }
+    if (!config) return false;
+    // A repository whose keys somebody moved away is not ours to take.
+    if (!list_ids(store_, FileKind::index, call_).empty()) fail_exists(kInitialised);
+    require_no_key_for_a_while();
+    return true;
+  }
+
+  void require_no_key_for_a_while() {
+    const SteadyTime end = call_.clock().steady() + kReclaim;
+    while (call_.clock().steady() < end) {
+      call_.sleep(kPoll);
+      if (!list_ids(store_, FileKind::key, call_).empty()) fail_exists(kInitialised);
+    }
+  }
+
+  bool has_foreign_key() const {
+    const std::vector<std::string> ids = list_ids(store_, FileKind::key, call_);
+    return std::any_of(ids.begin(), ids.end(),
+                       [this](const std::string& id) { return id != key_name_.id; });
+  }
+
+  void wait_for_foreign_keys() {
+    const SteadyTime end = call_.clock().steady() + kForeign;
+    while (has_foreign_key()) {
+      require_our_config();
+      if (call_.clock().steady() >= end) {
+        log::warn("the new repository holds a key file of somebody else's init; if restic says that "
+                  "a key is damaged, remove it from keys/: all but {}", key_name_.id);
+        return;
+      }
+      call_.sleep(kPoll);
+    }
+  }
+
+  void require_our_config() const {
+    if (load_if_there(store_, kConfigName, call_) != config_) fail_exists(kInitialised);
+  }
+
+  void step_back() {
+    try {
+      store_.remove(key_name_, Call(call_.clock()).within(kCleanUp));
+    } catch (const Error& error) {
+      log::warn("{}: not removed: {}; it opens nothing and may confuse restic", key_name_.path(),
+                error.what());
+    }
+  }
+
+  static constexpr const char* kInitialised =
+      "repository master key and config already initialized";
+
+  storage::Store& store_;
+  Random& random_;
+  const Call& call_;
+  const SealKey master_;
+  Bytes config_;
+  Bytes key_;
+  FileName key_name_;
+};
+
+// What another copy may make good.
+bool is_damage(const Error& error) {
+  return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
+}
+
+}  // namespace
+
+struct Repository::Impl {
+  Impl(storage::Store& store, OpenedKey key, Random& random)
+      : config(std::move(key.config)),
+        key_id(KeyId::parse(key.id).value_or(KeyId())),
+        files(store, key.master, config.version, random) {}
+
+  const Config config;
+  const KeyId key_id;
+  const UnpackedFiles files;
+};
+
+Repository::Repository(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Repository::Repository(Repository&&) noexcept = default;
+Repository::~Repository() = default;
+
+Repository Repository::init(storage::Store& store, const InitRequest& request, const Clock& clock,
+                            Random& random, const Call& call) {
+  require_good_password(request.password);
+  if (request.version != 1 && request.version != 2) {
+    throw Error(ErrorKind::usage,
+                "unsupported repository version " + std::to_string(request.version));
+  }
+  Init(store, request, random, call).run();
+  return open(store, request.password, clock, random, call);
+}
+
+Repository Repository::open(storage::Store& store, const Secret& password, const Clock& /*clock*/,
+                            Random& random, const Call& call) {
+  OpenedKey key = open_keys(store, password, random, call);
+  return Repository(std::make_unique<Impl>(store, std::move(key), random));
+}
+
+const Config& Repository::config() const { return impl_->config; }
+
+const KeyId& Repository::key_id() const { return impl_->key_id; }
+
+storage::Store& Repository::store() const { return impl_->files.store(); }
+
+const UnpackedFiles& Repository::files() const { return impl_->files; }
+
+namespace {
+
+LockInfo lock_of(const LockOwner& owner, bool exclusive) {
+  LockInfo info;
+  info.exclusive = exclusive;
+  info.hostname = owner.hostname;
+  info.username = owner.username;
+  info.pid = owner.pid;
+  info.uid = owner.uid;
+  info.gid = owner.gid;
+  return info;
+}
+
+}  // namespace
+
+Lock Repository::lock_shared(const LockOwner& owner, milliseconds retry, const Call& call) {
+  return Lock::take(files(), lock_of(owner, false), retry, call);
+}
+
+Lock Repository::lock_exclusive(const LockOwner& owner, milliseconds retry, const Call& call) {
+  return Lock::take(files(), lock_of(owner, true), retry, call);
+}
+
+Index Repository::load_index(const Lock& lock, const Call& call) const {
+  lock.scope().require_live();
+  const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
+  Index index;
+  std::mutex mutex;  // one index file at a time is decompressed: that is what takes memory
+  for_each_parallel(ids.size(), kIndexThreads, call, [&](std::size_t i, const Call& inner) {
+    const FileName name{FileKind::index, ids[i]};
+    const Bytes sealed = files().load_sealed(name, inner);
+    const std::lock_guard guard(mutex);
+    const Bytes json = files().open(name, sealed);
+    parse_index(as_text(json), config().version, name.path(),
+                [&](IndexedPack&& pack) { index.add(pack); });
+  });
+  return index;
+}
+
+std::vector<SavedSnapshot> Repository::snapshots(const Call& call,
+                                                 std::vector<std::string>* damaged) const {
+  const std::vector<std::string> ids = list_ids(store(), FileKind::snapshot, call);
+  std::mutex mutex;
+  std::vector<SavedSnapshot> saved;  // guarded by mutex, and so is damaged
+  for_each_parallel(ids.size(), kSnapshotThreads, call, [&](std::size_t i, const Call& inner) {
+    const FileName name{FileKind::snapshot, ids[i]};
+    try {
+      Snapshot snapshot = parse_snapshot(as_text(files().load(name, inner)), name.path());
+      const std::lock_guard guard(mutex);
+      saved.push_back({SnapshotId::parse(ids[i]).value_or(SnapshotId()), std::move(snapshot)});
+    } catch (const Error& error) {
+      if (!is_damage(error)) throw;
+      if (error.kind() == ErrorKind::not_found) return;  // forgotten since it was listed
+      const std::lock_guard guard(mutex);
+      if (damaged != nullptr) {
+        damaged->emplace_back(error.what());
+      } else {
+        log::warn("{}", error.what());
+      }
+    }
+  });
+  std::sort(saved.begin(), saved.end(), [](const SavedSnapshot& a, const SavedSnapshot& b) {
+    return std::tie(a.snapshot.time, a.id) < std::tie(b.snapshot.time, b.id);
+  });
+  return saved;
+}
+
+Bytes Repository::load_blob(const Index& index, const BlobHandle& blob, const Call& call) const {
+  const std::string where = "blob " + blob.id.hex();
+  std::string why = "not found in index";
+  for (const Index::Place& place : index.find_all(blob)) {
+    const FileName pack{FileKind::pack, place.pack.hex()};
+    try {
+      BlobOpener::require_sane(place.entry);
+      const Bytes sealed =
+          store().load_range(pack, {place.entry.offset, place.entry.length}, call);
+      BlobOpener opener(make_sealer());
+      const ByteView plain = opener.open(sealed, place.entry);
+      return {plain.begin(), plain.end()};
+    } catch (const Error& error) {
+      if (!is_damage(error)) throw;
+      why = pack.path() + ": " + error.what();
+      log::warn("{}: {}", where, why);
+    }
+  }
+  throw Error(ErrorKind::corrupt, where + ": " + why,
+              "`check --read-data` tells what else is damaged");
+}
+
+SnapshotId Repository::save_snapshot(const Snapshot& snapshot, const Written& /*written*/,
+                                     Lock& lock, const Call& call) {
+  lock.require_held(call);
+  const UnpackedFiles::Sealed file = files().seal(FileKind::snapshot, to_json(snapshot));
+  const SnapshotId id(file.digest);
+  try {
+    files().save(file, call);
+  } catch (const Error&) {
+    // The answer may be what was lost. Whether the snapshot is there decides, whatever ended the
+    // call: a backup must not be called failed that can be restored.
+    const Call unlinked = Call(call.clock()).within(kCleanUp);
+    try {
+      if (store().size_of(file.name, unlinked) == file.bytes.size()) return id;
+    } catch (const Error& error) {
+      log::warn("{}: could not look whether it was stored: {}", file.name.path(), error.what());
+    }
+    throw;
+  }
+  return id;
+}
+
+Bytes Repository::load_unpacked(const FileName& name, const Call& call) const {
+  return files().load(name, call);
+}
+
+const SavedSnapshot& find_snapshot(const std::vector<SavedSnapshot>& snapshots,
+                                   const std::string& prefix) {
+  const SavedSnapshot* found = nullptr;
+  for (const SavedSnapshot& saved : snapshots) {
+    if (prefix.empty() || !saved.id.hex().starts_with(prefix)) continue;
+    if (found != nullptr) {
+      throw Error(ErrorKind::usage, "multiple IDs with prefix \"" + prefix + "\" found",
+                  "give more digits of the id");
+    }
+    found = &saved;
+  }
+  if (found == nullptr) {
+    throw Error(ErrorKind::not_found, "no matching ID found for prefix \"" + prefix + "\"");
+  }
+  return *found;
+}
+
+}  // namespace kubedr::repo

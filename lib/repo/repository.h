@@ -1,0 +1,115 @@
+#ifndef KUBEDR_REPO_REPOSITORY_H
+#define KUBEDR_REPO_REPOSITORY_H
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/call.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/secret.h"
+#include "repo/config.h"
+#include "repo/ids.h"
+#include "repo/index.h"
+#include "repo/lock.h"
+#include "repo/snapshot.h"
+#include "repo/unpacked.h"
+#include "repo/writer.h"
+#include "storage/store.h"
+
+namespace kubedr::repo {
+
+// A listed snapshot.
+struct SavedSnapshot {
+  SnapshotId id;
+  Snapshot snapshot;
+};
+
+struct InitRequest {
+  Secret password;
+  int version = 2;
+  std::string username;
+  std::string hostname;
+};
+
+// An opened restic repository: its keys are known.
+//
+// errors   no_repository (restic's words), wrong_password, corrupt, and what the store throws;
+//          usage for a repository version that is not 1 or 2
+// threads  `load_*` and the store are synchronised; everything else one thread
+// source   restic doc/design.rst
+class Repository {
+ public:
+  // Makes a repository in a store that has none. `store`, `clock`, `random` must outlive it.
+  //
+  // Cannot race: the config is written first, create_only, and decides; then the key; the result is
+  // proven by opening it. A config without any key that opens it is what an init killed in between
+  // left behind, once it is older than a minute by its own account or still there after waiting:
+  // it is then taken over. On stores whose create_only is not atomic, and against restic's own
+  // unconditional init, the keys are looked at again: of two, both written for the same config
+  // stay valid, a key that does not open the config is removed by whoever wrote it.
+  //
+  // errors   exists: there is a repository already (nothing was changed); usage: a password that
+  //          is empty or ends in a newline
+  static Repository init(storage::Store& store, const InitRequest& request, const Clock& clock,
+                         Random& random, const Call& call);
+
+  // Tries the password on up to 20 keys; one that ends in a newline also without it, and one that
+  // does not also with it, with a warning in the log.
+  static Repository open(storage::Store& store, const Secret& password, const Clock& clock,
+                         Random& random, const Call& call);
+
+  Repository(Repository&&) noexcept;
+  ~Repository();
+
+  const Config& config() const;
+  const KeyId& key_id() const;  // the key that the password opened
+  storage::Store& store() const;
+
+  // The files of one JSON document, and what seals and opens everything else.
+  const UnpackedFiles& files() const;
+  Sealer make_sealer() const { return files().make_sealer(); }
+
+  // restic's protocol: look, write ours, wait 200 ms, look again. Waits up to `retry` for locks in
+  // the way.
+  //
+  // errors   locked, with restic's words
+  Lock lock_shared(const LockOwner& owner, std::chrono::milliseconds retry, const Call& call);
+  Lock lock_exclusive(const LockOwner& owner, std::chrono::milliseconds retry, const Call& call);
+
+  // All index files. Needs the lock: without it a prune may be moving packs meanwhile.
+  Index load_index(const Lock& lock, const Call& call) const;
+
+  // Snapshots in order of their time. Damaged ones are named in `damaged`, not thrown.
+  std::vector<SavedSnapshot> snapshots(const Call& call,
+                                       std::vector<std::string>* damaged = nullptr) const;
+
+  // A blob by its id: hash checked, all copies tried.
+  Bytes load_blob(const Index& index, const BlobHandle& blob, const Call& call) const;
+
+  // The commit point. `written` proves that all packs and indexes are stored.
+  SnapshotId save_snapshot(const Snapshot& snapshot, const Written& written, Lock& lock,
+                           const Call& call);
+
+  // An unpacked file, opened and decompressed; its name checked against its bytes.
+  Bytes load_unpacked(const storage::FileName& name, const Call& call) const;
+
+ private:
+  struct Impl;
+  explicit Repository(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The one snapshot a user means by an id or a unique prefix of one.
+//
+// errors   not_found and usage (ambiguous), in restic's words
+const SavedSnapshot& find_snapshot(const std::vector<SavedSnapshot>& snapshots,
+                                   const std::string& prefix);
+
+}  // namespace kubedr::repo
+
+#endif  // KUBEDR_REPO_REPOSITORY_H

@@ -1,0 +1,453 @@
+#include "repo/restorer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hex.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "repo/blob.h"
+#include "repo/parallel.h"
+#include "repo/tree.h"
+
+// A file's blobs lie in many packs: a database's pages were written in many backups, and each run
+// of unchanged pages between two changed ones comes from an older pack. Reading them in the file's
+// order would be a request for each run. So they are read in the packs' order, neighbours together,
+// and written where they belong:
+//
+//   file       0 1 2 3 4 5          packs      A: 0 2 5    B: 1 3 4
+//   requests   A [0 2 5]   B [1 3 4]           not   A[0] B[1] A[2] B[3 4] A[5]
+namespace kubedr::repo {
+
+namespace {
+
+using storage::FileKind;
+using storage::FileName;
+using storage::Range;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kLoadBytes = 4 * limits::kMiB;  // of one request, a larger blob excepted
+constexpr std::uint64_t kGap = 256 * limits::kKiB;  // read and dropped rather than asked for apart
+constexpr std::size_t kSparseBlock = 4 * limits::kKiB;
+constexpr int kMaxThreads = 4;   // times kLoadBytes is what they hold
+constexpr int kMaxDepth = 200;   // each level holds a descriptor open
+constexpr unsigned kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+// One blob at one place of the file.
+struct Piece {
+  PackId pack;
+  PackEntry entry;
+  std::uint64_t offset = 0;  // in the file
+
+  std::uint64_t end() const { return std::uint64_t{entry.offset} + entry.length; }
+};
+
+// What one request brings: pieces of one pack, in the pack's order.
+struct Load {
+  std::size_t first = 0;
+  std::size_t count = 0;
+  Range range;
+};
+
+std::uint32_t plain_size(const PackEntry& entry) {
+  if (entry.compressed()) return entry.plain_length;
+  return entry.length > kSealOverhead
+             ? entry.length - static_cast<std::uint32_t>(kSealOverhead)
+             : 0;
+}
+
+std::vector<Piece> plan_pieces(const std::vector<BlobId>& content, const Index& index) {
+  std::vector<Piece> pieces;
+  pieces.reserve(content.size());
+  std::uint64_t offset = 0;
+  for (const BlobId& id : content) {
+    const std::optional<Index::Place> place = index.find({BlobType::data, id});
+    if (!place) throw Error(ErrorKind::corrupt, "blob " + id.hex() + ": not found in index");
+    BlobOpener::require_sane(place->entry);
+    pieces.push_back({place->pack, place->entry, offset});
+    offset += plain_size(place->entry);
+  }
+  return pieces;
+}
+
+// Puts the pieces into the packs' order.
+std::vector<Load> plan_loads(std::vector<Piece>& pieces) {
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return std::tie(a.pack, a.entry.offset, a.offset) < std::tie(b.pack, b.entry.offset, b.offset);
+  });
+  std::vector<Load> loads;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    if (!loads.empty()) {
+      Load& last = loads.back();
+      const std::uint64_t end = last.range.offset + last.range.length;
+      const std::uint64_t joined = std::max(end, piece.end()) - last.range.offset;
+      if (pieces[last.first].pack == piece.pack && piece.entry.offset <= end + kGap &&
+          joined <= kLoadBytes) {
+        last.range.length = joined;
+        ++last.count;
+        continue;
+      }
+    }
+    loads.push_back({i, 1, {piece.entry.offset, piece.entry.length}});
+  }
+  return loads;
+}
+
+bool is_zero(ByteView bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
+}
+
+timespec to_timespec(WallTime time) {
+  const auto since = time.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+  timespec spec{};
+  spec.tv_sec = seconds.count();
+  spec.tv_nsec = std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count();
+  return spec;
+}
+
+bool is_good_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
+}
+
+// A file under its temporary name; gone unless it was given its own.
+class NewFile {
+ public:
+  NewFile(int folder, std::string name, const fs::path& path, Random& random)
+      : folder_(folder), name_(std::move(name)), path_(path) {
+    std::array<std::uint8_t, 8> noise{};
+    random.fill(noise);
+    temporary_ = ".kubedr-" + to_hex(noise) + ".part";
+    file_ = FileDescriptor(::openat(folder_, temporary_.c_str(),
+                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file_.valid()) throw_errno(path_, "create");
+  }
+
+  ~NewFile() {
+    if (!temporary_.empty()) ::unlinkat(folder_, temporary_.c_str(), 0);
+  }
+
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  int fd() const { return file_.get(); }
+
+  // Holes are what is not written.
+  void set_size(std::uint64_t size) {
+    if (::ftruncate(fd(), static_cast<off_t>(size)) != 0) throw_errno(path_, "set the size");
+  }
+
+  // Blocks of zeros stay holes. May be called by several threads.
+  void write(ByteView bytes, std::uint64_t offset) const {
+    while (!bytes.empty()) {
+      const std::size_t to_border = kSparseBlock - offset % kSparseBlock;
+      std::size_t run = std::min(bytes.size(), to_border);
+      if (is_zero(bytes.first(run))) {
+        bytes = bytes.subspan(run);
+        offset += run;
+        continue;
+      }
+      while (run < bytes.size()) {
+        const std::size_t block = std::min(bytes.size() - run, kSparseBlock);
+        if (is_zero(bytes.subspan(run, block))) break;
+        run += block;
+      }
+      write_all(bytes.first(run), offset);
+      bytes = bytes.subspan(run);
+      offset += run;
+    }
+  }
+
+  void commit() {
+    sync_file(fd(), path_);
+    file_.close(path_);
+    rename();
+    temporary_.clear();
+  }
+
+ private:
+  void write_all(ByteView bytes, std::uint64_t offset) const {
+    while (!bytes.empty()) {
+      const ssize_t n = ::pwrite(fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) throw_errno(path_, "write");
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+      offset += static_cast<std::uint64_t>(n);
+    }
+  }
+
+  void rename() const {
+    // Two nodes of one name are damage; the first must not be lost.
+    if (::renameat2(folder_, temporary_.c_str(), folder_, name_.c_str(), RENAME_NOREPLACE) == 0) {
+      return;
+    }
+    if (errno != EINVAL && errno != ENOSYS) throw_errno(path_, "rename");
+    struct stat there {};
+    if (::fstatat(folder_, name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0) {
+      errno = EEXIST;
+      throw_errno(path_, "rename");
+    }
+    if (::renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) {
+      throw_errno(path_, "rename");
+    }
+  }
+
+  const int folder_;
+  const std::string name_;
+  const fs::path path_;
+  std::string temporary_;
+  FileDescriptor file_;
+};
+
+// An open folder of the target.
+struct Folder {
+  const FileDescriptor& fd;
+  const fs::path& path;     // on the disk, for the disk's errors
+  const std::string& inside;  // in the snapshot, for the repository's
+};
+
+class Restorer {
+ public:
+  Restorer(const Repository& repository, const Index& index, Random& random, const Call& call)
+      : repository_(repository), index_(index), random_(random), call_(call) {}
+
+  RestoredTree run(const BlobId& root, const fs::path& target) {
+    const FileDescriptor fd = open_file(target, O_RDONLY | O_DIRECTORY);
+    if (!fs::is_empty(target)) {
+      throw Error(ErrorKind::usage, target.string() + ": is not empty",
+                  "restore into a new or empty folder");
+    }
+    restore_entries(root, {fd, target, {}}, 0);
+    if (owners_not_set_ != 0) {
+      result_.warnings.push_back(std::to_string(owners_not_set_) +
+                                 " owners could not be set, the first of " + first_owner_ +
+                                 ": only root may do that");
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void restore_entries(const BlobId& tree, const Folder& folder, int depth) {
+    const std::string where = folder.inside.empty() ? "/" : printable(folder.inside);
+    if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
+    const Bytes json = load_tree(tree, where);
+    parse_tree(as_text(json), where,
+               [&](Node&& node) { restore_node(node, folder, depth); });
+    sync_file(folder.fd.get(), folder.path);
+  }
+
+  Bytes load_tree(const BlobId& tree, const std::string& where) const {
+    try {
+      return repository_.load_blob(index_, {BlobType::tree, tree}, call_);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      throw Error(ErrorKind::corrupt, where + ": " + error.what(), error.hint());
+    }
+  }
+
+  void restore_node(const Node& node, const Folder& folder, int depth) {
+    call_.require_live();
+    if (!is_good_name(node.name)) {
+      throw Error(ErrorKind::corrupt,
+                  printable(folder.inside + "/" + node.name) +
+                      ": refused: such a name leads out of the target",
+                  "whoever wrote this snapshot was not restic and not this program");
+    }
+    const std::string inside =
+        folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
+    const fs::path path = folder.path / node.name;
+    switch (node.type) {
+    case NodeType::dir:
+      return restore_folder(node, folder, path, inside, depth);
+    case NodeType::file:
+      return restore_file(node, folder, path, inside);
+    case NodeType::symlink:
+      return restore_symlink(node, folder, path, inside);
+    case NodeType::dev:
+    case NodeType::chardev:
+    case NodeType::fifo:
+    case NodeType::socket:
+    case NodeType::irregular:
+      result_.skipped.push_back(printable(inside) + ": " + type_name(node.type));
+      return;
+    }
+  }
+
+  static const char* type_name(NodeType type) {
+    switch (type) {
+    case NodeType::dev:
+      return "block device";
+    case NodeType::chardev:
+      return "character device";
+    case NodeType::fifo:
+      return "fifo";
+    case NodeType::socket:
+      return "socket";
+    case NodeType::file:
+    case NodeType::dir:
+    case NodeType::symlink:
+    case NodeType::irregular:
+      return "irregular file";
+    }
+    return "irregular file";
+  }
+
+  void restore_folder(const Node& node, const Folder& parent, const fs::path& path,
+                      const std::string& inside, int depth) {
+    if (!node.subtree) {
+      throw Error(ErrorKind::corrupt, printable(inside) + ": a folder without a tree");
+    }
+    if (::mkdirat(parent.fd.get(), node.name.c_str(), 0700) != 0) throw_errno(path, "make folder");
+    const FileDescriptor fd(
+        ::openat(parent.fd.get(), node.name.c_str(), static_cast<int>(kOpenFolder)));
+    if (!fd.valid()) throw_errno(path, "open");
+    restore_entries(*node.subtree, {fd, path, inside}, depth + 1);
+    set_metadata(fd.get(), node, inside);
+  }
+
+  void restore_file(const Node& node, const Folder& folder, const fs::path& path,
+                    const std::string& inside) {
+    NewFile file(folder.fd.get(), node.name, path, random_);
+    const std::uint64_t size = write_content(node, file, inside);
+    if (size != node.size) {
+      result_.warnings.push_back(printable(inside) + ": holds " + std::to_string(size) +
+                                 " bytes, its entry says " + std::to_string(node.size));
+    }
+    set_metadata(file.fd(), node, inside);
+    file.commit();
+    ++result_.files;
+    result_.bytes += size;
+  }
+
+  std::uint64_t write_content(const Node& node, NewFile& file, const std::string& inside) {
+    try {
+      std::vector<Piece> pieces = plan_pieces(node.content, index_);
+      const std::uint64_t size =
+          pieces.empty() ? 0 : pieces.back().offset + plain_size(pieces.back().entry);
+      file.set_size(size);
+      const std::vector<Load> loads = plan_loads(pieces);
+      const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
+      for_each_parallel(loads.size(), static_cast<std::size_t>(threads), call_,
+                        [&](std::size_t i, const Call& call) {
+                          write_load(loads[i], pieces, file, call);
+                        });
+      return size;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      throw Error(ErrorKind::corrupt, printable(inside) + ": " + error.what(), error.hint());
+    }
+  }
+
+  // Nullopt when the pack is not there or too short: then each blob is looked for elsewhere.
+  std::optional<Bytes> load(const Load& load, const PackId& pack, const Call& call) const {
+    const FileName name{FileKind::pack, pack.hex()};
+    try {
+      return repository_.store().load_range(name, load.range, call);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) throw;
+      log::warn("{}: {}", name.path(), error.what());
+      return std::nullopt;
+    }
+  }
+
+  void write_load(const Load& wanted, const std::vector<Piece>& pieces, const NewFile& file,
+                  const Call& call) const {
+    const std::optional<Bytes> bytes = load(wanted, pieces[wanted.first].pack, call);
+    BlobOpener opener(repository_.make_sealer());
+    const Piece* last = nullptr;
+    Bytes copy;
+    ByteView plain;
+    for (std::size_t i = wanted.first; i < wanted.first + wanted.count; ++i) {
+      const Piece& piece = pieces[i];
+      // Pages of zeros, say: one blob, many places.
+      if (last == nullptr || last->entry != piece.entry) {
+        plain = open(piece, wanted, bytes, opener, copy, call);
+      }
+      last = &piece;
+      file.write(plain, piece.offset);
+    }
+  }
+
+  ByteView open(const Piece& piece, const Load& from, const std::optional<Bytes>& bytes,
+                BlobOpener& opener, Bytes& copy, const Call& call) const {
+    if (bytes) {
+      try {
+        const ByteView plain = opener.open(
+            ByteView(*bytes).subspan(piece.entry.offset - from.range.offset, piece.entry.length),
+            piece.entry);
+        if (plain.size() == plain_size(piece.entry)) return plain;
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::corrupt) throw;
+        log::warn("{}: {}", FileName{FileKind::pack, piece.pack.hex()}.path(), error.what());
+      }
+    }
+    copy = repository_.load_blob(index_, piece.entry.blob, call);
+    if (copy.size() != plain_size(piece.entry)) {
+      throw Error(ErrorKind::corrupt, "blob " + piece.entry.blob.id.hex() +
+                                          ": is not as long as the index says");
+    }
+    return copy;
+  }
+
+  void restore_symlink(const Node& node, const Folder& folder, const fs::path& path,
+                       const std::string& inside) {
+    const int at = folder.fd.get();
+    const char* name = node.name.c_str();
+    if (::symlinkat(node.link_target.c_str(), at, name) != 0) throw_errno(path, "make link");
+    if (::fchownat(at, name, node.uid, node.gid, AT_SYMLINK_NOFOLLOW) != 0) note_owner(inside);
+    const timespec times[2] = {to_timespec(node.atime), to_timespec(node.mtime)};
+    if (::utimensat(at, name, times, AT_SYMLINK_NOFOLLOW) != 0) note(inside, "times");
+  }
+
+  // The owner before the mode: a change of the owner drops setuid bits, and nobody else's file may
+  // get them.
+  void set_metadata(int fd, const Node& node, const std::string& inside) {
+    mode_t mode = permissions_of(node.mode);
+    if (::fchown(fd, node.uid, node.gid) != 0) {
+      note_owner(inside);
+      mode &= static_cast<mode_t>(~(S_ISUID | S_ISGID));
+    }
+    if (::fchmod(fd, mode) != 0) note(inside, "mode");
+    const timespec times[2] = {to_timespec(node.atime), to_timespec(node.mtime)};
+    if (::futimens(fd, times) != 0) note(inside, "times");
+  }
+
+  void note(const std::string& inside, const char* what) {
+    const std::error_code why(errno, std::generic_category());
+    result_.warnings.push_back(printable(inside) + ": " + what + " not set: " + why.message());
+  }
+
+  void note_owner(const std::string& inside) {
+    if (owners_not_set_++ == 0) first_owner_ = printable(inside);
+  }
+
+  const Repository& repository_;
+  const Index& index_;
+  Random& random_;
+  const Call& call_;
+  RestoredTree result_;
+  std::uint64_t owners_not_set_ = 0;
+  std::string first_owner_;
+};
+
+}  // namespace
+
+RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,
+                          const fs::path& target, Random& random, const Call& call) {
+  return Restorer(repository, index, random, call).run(root, target);
+}
+
+}  // namespace kubedr::repo

@@ -1,0 +1,219 @@
+#include "storage/directory_store.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace kubedr::storage {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr unsigned kFileMode = 0400;
+constexpr unsigned kFolderMode = 0700;
+constexpr std::array kKinds = {FileKind::pack, FileKind::key, FileKind::index, FileKind::snapshot,
+                               FileKind::lock};
+
+// mkdir(2) of a folder and of those above it; true if anything was made.
+bool make_folder(const fs::path& folder) {
+  if (::mkdir(folder.c_str(), kFolderMode) == 0) return true;
+  if (errno == ENOENT && folder.has_parent_path() && folder.parent_path() != folder) {
+    make_folder(folder.parent_path());
+    if (::mkdir(folder.c_str(), kFolderMode) == 0) return true;
+  }
+  std::error_code ignored;
+  if (errno == EEXIST && fs::is_directory(folder, ignored)) return false;
+  throw_errno(folder, "make folder");
+}
+
+// A repository is not there when its folder is not. Whatever else is wrong with the folder is told
+// by the operation that follows.
+void require_folder(const fs::path& root) {
+  std::error_code error;
+  if (fs::status(root, error).type() != fs::file_type::not_found) return;
+  throw Error(ErrorKind::no_repository, root.string() + ": no such folder");
+}
+
+std::uint64_t size_of_open(int fd, const fs::path& path) {
+  struct stat info {};
+
+  if (::fstat(fd, &info) != 0) throw_errno(path, "stat");
+  if (!S_ISREG(info.st_mode)) throw Error(ErrorKind::failed, path.string() + ": not a plain file");
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Bytes read_part(int fd, const Range& range, const fs::path& path) {
+  if (::lseek(fd, static_cast<off_t>(range.offset), SEEK_SET) < 0) throw_errno(path, "seek");
+  Bytes bytes(range.length);
+  if (read_full(fd, bytes, path) != bytes.size()) {
+    throw Error(ErrorKind::corrupt, path.string() + ": read: ended early");
+  }
+  return bytes;
+}
+
+// The temporary file of a save: gone with it unless it got its name.
+class TemporaryFile {
+ public:
+  TemporaryFile(fs::path path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  ~TemporaryFile() {
+    if (!renamed_) static_cast<void>(::unlink(path_.c_str()));
+  }
+
+  void write(ByteView bytes) {
+    write_full(fd_.get(), bytes, path_);
+    sync_file(fd_.get(), path_);
+    fd_.close(path_);
+  }
+
+  void replace(const fs::path& target) {
+    if (::rename(path_.c_str(), target.c_str()) != 0) throw_errno(target, "rename into place");
+    renamed_ = true;
+  }
+
+  // A link fails where the name is taken, also over NFS; a file system without links may have a
+  // rename that does.
+  void create(const fs::path& target) {
+    if (::link(path_.c_str(), target.c_str()) == 0) return;
+    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) {
+      renamed_ =
+          ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0;
+      if (renamed_) return;
+    }
+    if (errno == EEXIST) throw Error(ErrorKind::exists, target.string() + ": already there");
+    throw_errno(target, "link into place");
+  }
+
+ private:
+  const fs::path path_;
+  FileDescriptor fd_;
+  bool renamed_ = false;
+};
+
+// Every plain file of one folder whose name is an id that begins with `start`.
+void list_folder(const fs::path& folder, std::string_view start,
+                 const std::function<void(const FileInfo&)>& each) {
+  std::error_code error;
+  fs::directory_iterator at(folder, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (!is_id(name) || name.compare(0, start.size(), start) != 0) continue;
+    std::error_code gone;
+    const std::uint64_t size = at->file_size(gone);
+    if (!gone) each({name, size});
+    // A lock may go between the two calls; a folder is no file.
+    if (gone && gone != std::errc::no_such_file_or_directory && gone != std::errc::is_a_directory &&
+        gone != std::errc::not_supported) {
+      errno = gone.value();
+      throw_errno(at->path(), "stat");
+    }
+  }
+  if (!error || error == std::errc::no_such_file_or_directory) return;
+  errno = error.value();
+  throw_errno(folder, "list");
+}
+
+}  // namespace
+
+DirectoryStore::DirectoryStore(fs::path root, Random& random)
+    : root_(std::move(root)), location_(root_.string()), random_(random) {}
+
+Bytes DirectoryStore::load(const FileName& name, std::size_t limit, const Call& call) const {
+  call.require_live();
+  require_folder(root_);
+  const fs::path path = root_ / name.path();
+  const FileDescriptor file = open_file(path, O_RDONLY);
+  const std::uint64_t size = size_of_open(file.get(), path);
+  if (size > limit) throw Error(ErrorKind::corrupt, path.string() + ": larger than it may be");
+  return read_part(file.get(), {0, size}, path);
+}
+
+Bytes DirectoryStore::load_range(const FileName& name, const Range& range, const Call& call) const {
+  call.require_live();
+  require_folder(root_);
+  const fs::path path = root_ / name.path();
+  const FileDescriptor file = open_file(path, O_RDONLY);
+  const std::uint64_t size = size_of_open(file.get(), path);
+  if (range.offset > size || range.length > size - range.offset) {
+    throw Error(ErrorKind::corrupt, path.string() + ": shorter than it must be");
+  }
+  return read_part(file.get(), range, path);
+}
+
+std::optional<std::uint64_t> DirectoryStore::size_of(const FileName& name, const Call& call) const {
+  call.require_live();
+  const fs::path path = root_ / name.path();
+
+  struct stat info {};
+
+  if (::stat(path.c_str(), &info) == 0) return static_cast<std::uint64_t>(info.st_size);
+  if (errno == ENOENT) return std::nullopt;
+  throw_errno(path, "stat");
+}
+
+void DirectoryStore::list(FileKind kind, const std::function<void(const FileInfo&)>& each,
+                          const Call& call) const {
+  call.require_live();
+  require_folder(root_);
+  if (kind == FileKind::config) return;
+  const fs::path folder = root_ / folder_of(kind);
+  if (kind != FileKind::pack) return list_folder(folder, "", each);
+  for (unsigned shard = 0; shard < 256; ++shard) {
+    call.require_live();
+    const std::string start = fmt::format("{:02x}", shard);
+    list_folder(folder / start, start, each);
+  }
+}
+
+bool DirectoryStore::create(const Call& call) {
+  call.require_live();
+  bool made = make_folder(root_);
+  for (const FileKind kind : kKinds) made |= make_folder((root_ / folder_of(kind)).parent_path());
+  const fs::path packs = (root_ / folder_of(FileKind::pack)).parent_path();
+  for (unsigned shard = 0; shard < 256; ++shard)
+    made |= make_folder(packs / fmt::format("{:02x}", shard));
+  if (!made) return false;
+  sync_directory(packs);
+  sync_directory(root_);
+  return true;
+}
+
+void DirectoryStore::save(const FileName& name, ByteView bytes, const Digest& /*digest*/,
+                          SaveMode mode, const Call& call) {
+  call.require_live();
+  require_folder(root_);
+  const fs::path target = root_ / name.path();
+  const fs::path folder = target.parent_path();
+  if (make_folder(folder)) sync_directory(folder.parent_path());
+  const fs::path path = fmt::format("{}-tmp-{:016x}", target.string(), random_.next());
+  TemporaryFile file(path, open_file(path, O_WRONLY | O_CREAT | O_EXCL, kFileMode));
+  file.write(bytes);
+  if (mode == SaveMode::replace) {
+    file.replace(target);
+  } else {
+    file.create(target);
+  }
+  sync_directory(folder);
+}
+
+void DirectoryStore::remove(const FileName& name, const Call& call) {
+  call.require_live();
+  const fs::path path = root_ / name.path();
+  if (::unlink(path.c_str()) == 0) return sync_directory(path.parent_path());
+  if (errno != ENOENT) throw_errno(path, "remove");
+}
+
+}  // namespace kubedr::storage

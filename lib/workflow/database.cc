@@ -1,0 +1,260 @@
+#include "workflow/database.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "workflow/open.h"
+
+namespace kubedr::workflow {
+namespace {
+
+constexpr char kCaKey[] = "ca.crt";
+constexpr char kCertificateKey[] = "client.crt";
+constexpr char kClientKeyKey[] = "client.key";
+
+// Where API servers keep the namespace whose uid is the cluster's identity; the second is
+// OpenShift's prefix.
+constexpr const char* kIdentityKeys[] = {"/registry/namespaces/kube-system",
+                                         "/kubernetes.io/namespaces/kube-system"};
+
+// A member asked a moment after the API server may lag or lead by some writes.
+constexpr std::int64_t kRevisionSlack = 1000;
+
+http::Tls client_tls(const Services& services, const crd::Policy& policy,
+                     const DatabaseRequest& request, const Call& call) {
+  http::Tls tls;
+  tls.ca_pem = request.ca_pem;
+  tls.client_certificate_pem = request.client_certificate_pem;
+  tls.client_key_pem = request.client_key_pem;
+  if (!tls.ca_pem.empty() && !tls.client_certificate_pem.empty()) return tls;
+  const cluster::SecretData keys = services.cluster.secret(policy.etcd_creds, call);
+  const auto value = [&](const char* key) {
+    return std::string(require_key(keys, policy.etcd_creds, key).reveal());
+  };
+  if (tls.ca_pem.empty()) tls.ca_pem = value(kCaKey);
+  if (tls.client_certificate_pem.empty()) {
+    tls.client_certificate_pem = value(kCertificateKey);
+    tls.client_key_pem = require_key(keys, policy.etcd_creds, kClientKeyKey);
+  }
+  return tls;
+}
+
+std::vector<etcd::Endpoint> endpoints_of(const Services& services, const crd::Policy& policy,
+                                         const DatabaseRequest& request, const Call& call) {
+  const std::string list =
+      request.endpoints.empty() ? policy.etcd_endpoint : join(request.endpoints, ",");
+  const std::vector<std::string> urls =
+      etcd::parse_endpoints(list, !request.client_certificate_pem.empty());
+  const bool any_tls = std::any_of(
+      urls.begin(), urls.end(), [](const std::string& url) { return url.starts_with("https://"); });
+  const http::Tls tls = any_tls ? client_tls(services, policy, request, call) : http::Tls{};
+  std::vector<etcd::Endpoint> endpoints;
+  for (const std::string& url : urls) endpoints.push_back({url, tls});
+  return endpoints;
+}
+
+void require_no_corruption(etcd::Client& client, const etcd::Status& status, const Call& call) {
+  try {
+    for (const etcd::Alarm& alarm : client.alarms(call)) {
+      if (alarm.kind == etcd::Alarm::Kind::no_space) {
+        log::warn("etcd: {}: alarm NOSPACE on member {:x}: the database is at its quota",
+                  client.url(), alarm.member_id);
+      }
+      if (alarm.kind != etcd::Alarm::Kind::corrupt) continue;
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("etcd: {}: alarm CORRUPT on member {:x}: its data differs from the "
+                              "other members'",
+                              client.url(), alarm.member_id),
+                  "back up another member, then replace this one");
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::corrupt) throw;
+    log::info("{}", error.what());  // older members want the root role for alarms
+  }
+  for (const std::string& text : status.errors) log::warn("etcd: {}: {}", client.url(), text);
+}
+
+// Why this member is not to be used; empty when it is fit.
+std::string unfit(const etcd::Status& status) {
+  if (status.is_learner) return "is a learner";
+  return "";
+}
+
+bool better(const etcd::Status& a, const etcd::Status& b) {
+  if ((a.leader != 0) != (b.leader != 0)) return a.leader != 0;
+  return a.raft_applied_index > b.raft_applied_index;
+}
+
+// True: proven; false: could not be compared. Throws when it is another cluster's.
+bool same_identity(const std::string& uid, etcd::Client& client, const Call& call) {
+  for (const char* key : kIdentityKeys) {
+    const std::optional<etcd::KeyValue> found = client.get(key, call);
+    if (!found) continue;
+    if (found->value.starts_with("k8s:enc:")) return false;
+    if (found->value.find(uid) != std::string::npos) return true;
+    throw Error(ErrorKind::usage,
+                fmt::format("etcd: {}: belongs to another cluster: its kube-system namespace is "
+                            "not the one of this API server (uid {})",
+                            client.url(), uid),
+                "check the endpoint and the kubeconfig's context; --any-etcd backs it up all the "
+                "same");
+  }
+  throw Error(ErrorKind::usage,
+              fmt::format("etcd: {}: holds no Kubernetes cluster: there is no key {}", client.url(),
+                          kIdentityKeys[0]),
+              "check the endpoint; --any-etcd backs it up all the same");
+}
+
+// Where the namespace cannot be compared: an API server's resourceVersion is its etcd's revision.
+bool same_revision(const Services& services, etcd::Client& client, const Call& call) {
+  const std::int64_t before = client.status(call).revision;
+  const std::optional<std::int64_t> version = services.cluster.revision(call);
+  if (!version) return false;
+  const std::int64_t after = client.status(call).revision;
+  if (*version >= before - kRevisionSlack && *version <= after + kRevisionSlack) return true;
+  throw Error(ErrorKind::usage,
+              fmt::format("etcd: {}: belongs to another cluster: it is at revision {}, the API "
+                          "server at {}",
+                          client.url(), after, *version),
+              "check the endpoint and the kubeconfig's context; --any-etcd backs it up all the "
+              "same");
+}
+
+void require_this_cluster(const Services& services, etcd::Client& client, const Call& call) {
+  if (services.cluster.mode() != "cluster") return;  // there is no API server to compare with
+  const std::optional<std::string> uid = services.cluster.identity(call);
+  if (uid && same_identity(*uid, client, call)) return;
+  if (same_revision(services, client, call)) {
+    log::warn(
+        "etcd: {}: taken for this cluster's by its revision only, since its kube-system "
+        "namespace cannot be compared",
+        client.url());
+    return;
+  }
+  throw Error(ErrorKind::usage,
+              fmt::format("etcd: {}: cannot be proven to be this API server's: reading the "
+                          "kube-system namespace is forbidden",
+                          client.url()),
+              "allow \"get namespaces\" on kube-system, or say --any-etcd");
+}
+
+}  // namespace
+
+// What the bytes are read from.
+struct Database::Reader {
+  virtual ~Reader() = default;
+  virtual std::size_t read(std::span<std::uint8_t> buffer, const Call& call) = 0;
+  virtual std::uint64_t expected_size() const = 0;
+};
+
+namespace {
+
+constexpr std::uint64_t kDigestSize = 32;
+
+}  // namespace
+
+struct StreamReader final : Database::Reader {
+  StreamReader(ChosenMember chosen, const Call& call)
+      : client(std::move(chosen.endpoint)),
+        stream(client.snapshot(call)),
+        estimate(static_cast<std::uint64_t>(std::max<std::int64_t>(chosen.status.db_size, 0))) {}
+
+  std::size_t read(std::span<std::uint8_t> buffer, const Call& call) override {
+    return stream->read(buffer, call);
+  }
+
+  std::uint64_t expected_size() const override {
+    return stream->db_size().value_or(estimate) + kDigestSize;
+  }
+
+  etcd::Client client;
+  std::unique_ptr<etcd::Client::SnapshotStream> stream;
+  std::uint64_t estimate;
+};
+
+struct FileReader final : Database::Reader {
+  explicit FileReader(const std::string& path) : name(path), file(open_file(path, O_RDONLY)) {
+    struct stat info {};
+
+    if (fstat(file.get(), &info) != 0) throw_errno(name, "stat");
+    size = static_cast<std::uint64_t>(info.st_size);
+  }
+
+  std::size_t read(std::span<std::uint8_t> buffer, const Call& call) override {
+    call.require_live();
+    return read_full(file.get(), buffer, name);
+  }
+
+  std::uint64_t expected_size() const override { return size; }
+
+  std::string name;
+  FileDescriptor file;
+  std::uint64_t size = 0;
+};
+
+Database::Database(ChosenMember member, const Call& call)
+    : origin_(member.endpoint.url),
+      reader_(std::make_unique<StreamReader>(std::move(member), call)) {}
+
+Database::Database(const std::string& snapshot_file)
+    : origin_(snapshot_file), reader_(std::make_unique<FileReader>(snapshot_file)) {}
+
+Database::~Database() = default;
+
+std::size_t Database::read(std::span<std::uint8_t> buffer, const Call& call) {
+  const std::size_t got = reader_->read(buffer, call);
+  verdict_.update(buffer.first(got));
+  return got;
+}
+
+std::uint64_t Database::expected_size() const {
+  return reader_->expected_size();
+}
+
+etcd::Verified Database::finish() {
+  return verdict_.finish();
+}
+
+ChosenMember choose_member(const Services& services, const crd::Policy& policy,
+                           const DatabaseRequest& request, const Call& call) {
+  std::optional<ChosenMember> best;
+  std::optional<Error> first_error;
+  for (const etcd::Endpoint& endpoint : endpoints_of(services, policy, request, call)) {
+    try {
+      etcd::Client client(endpoint);
+      const Call limited = call.within(std::chrono::seconds(10));
+      const etcd::Status status = client.status(limited);
+      require_no_corruption(client, status, limited);
+      if (const std::string why = unfit(status); !why.empty()) {
+        throw Error(ErrorKind::failed, fmt::format("etcd: {}: {}", endpoint.url, why),
+                    "name a voting member in spec.etcdEndpoint or --etcd-endpoint");
+      }
+      if (best && best->status.cluster_id != status.cluster_id) {
+        throw Error(ErrorKind::usage,
+                    fmt::format("etcd: {} and {} are members of different clusters",
+                                best->endpoint.url, endpoint.url));
+      }
+      if (!best || better(status, best->status)) best = ChosenMember{endpoint, status};
+    } catch (const Error& error) {
+      call.require_live();
+      if (error.kind() == ErrorKind::usage) throw;
+      if (!first_error) first_error = error;
+      log::info("{}", error.what());
+    }
+  }
+  if (!best) throw *first_error;
+  if (!request.any_etcd) {
+    etcd::Client client(best->endpoint);
+    require_this_cluster(services, client, call.within(std::chrono::seconds(30)));
+  }
+  return *best;
+}
+
+}  // namespace kubedr::workflow

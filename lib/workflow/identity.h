@@ -1,0 +1,45 @@
+#ifndef KUBEDR_WORKFLOW_IDENTITY_H
+#define KUBEDR_WORKFLOW_IDENTITY_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crd/resources.h"
+#include "repo/snapshot.h"
+#include "workflow/services.h"
+
+// How snapshots say whose they are: cluster and policy, never the host.
+namespace kubedr::workflow {
+
+inline constexpr char kTag[] = "kubedr";
+
+// "policy=<namespace>/<name>".
+std::string policy_tag(const crd::Policy& policy);
+
+// Every tag of a backup of ours; what is not known is left out.
+std::vector<std::string> tags_of(const crd::Policy& policy,
+                                 const std::optional<std::string>& cluster_uid,
+                                 std::uint64_t etcd_cluster_id, std::int64_t etcd_revision);
+
+bool has_tag(const repo::Snapshot& snapshot, const std::string& tag);
+
+// What follows "NAME=" in the first such tag; empty when there is none.
+std::string tag_value(const repo::Snapshot& snapshot, const std::string& name);
+
+// Namespace and name of the policy in a snapshot's tag; both empty without one.
+struct PolicyName {
+  std::string name_space;
+  std::string name;
+};
+
+PolicyName policy_of(const repo::Snapshot& snapshot);
+
+// `status.backupPod`: the pod we run in, or a name such as operator mode would have given. Differs
+// from that of the backup before, since the operator's metrics tell backups apart by it.
+std::string backup_pod_name(const Services& services, const crd::Policy& policy);
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_IDENTITY_H

@@ -1,0 +1,56 @@
+#include "workflow/install.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "crd/definitions.h"
+
+namespace kubedr::workflow {
+namespace {
+
+std::string display_name(const Json& object) {
+  const std::string kind = to_lower(find_string(object, {"kind"}).value_or(""));
+  const std::string version = find_string(object, {"apiVersion"}).value_or("");
+  const std::size_t slash = version.find('/');
+  const std::string group = slash == std::string::npos ? "" : "." + version.substr(0, slash);
+  return kind + group + "/" + find_string(object, {"metadata", "name"}).value_or("");
+}
+
+// A definition is served a moment after it is accepted; who installs and then creates a location
+// at once should not meet a 404.
+void wait_until_served(const Services& services, const Call& call) {
+  const Call limited = call.within(std::chrono::seconds(30));
+  while (true) {
+    try {
+      services.cluster.locations(limited);
+      services.cluster.policies(limited);
+      services.cluster.records(limited);
+      return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+    }
+    limited.sleep(std::chrono::milliseconds(100));
+  }
+}
+
+}  // namespace
+
+std::vector<Json> install_objects(const std::string& name_space) {
+  std::vector<Json> objects{crd::namespace_object(name_space)};
+  for (Json& definition : crd::definitions()) objects.push_back(std::move(definition));
+  return objects;
+}
+
+std::vector<Installed> install(const Services& services, const Call& call) {
+  std::vector<Installed> installed;
+  for (const Json& object : install_objects(services.cluster.name_space())) {
+    installed.push_back({display_name(object), services.cluster.apply(object, call)});
+  }
+  wait_until_served(services, call);
+  return installed;
+}
+
+}  // namespace kubedr::workflow

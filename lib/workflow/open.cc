@@ -1,0 +1,70 @@
+#include "workflow/open.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace kubedr::workflow {
+namespace {
+
+constexpr char kPasswordKey[] = "restic_repo_password";
+
+template <class T>
+T only_one(const cluster::Listed<T>& listed, const char* kind, const std::string& name_space) {
+  if (listed.items.size() == 1) return listed.items.front();
+  if (listed.items.empty()) {
+    const std::string malformed =
+        listed.malformed.empty() ? "" : "; unreadable: " + join(listed.malformed, ", ");
+    throw Error(ErrorKind::not_found,
+                fmt::format("no {} in namespace \"{}\"{}", kind, name_space, malformed),
+                fmt::format("create one, or name another namespace with -n"));
+  }
+  std::vector<std::string> names;
+  for (const T& item : listed.items) names.push_back(item.ref.name);
+  throw Error(ErrorKind::usage,
+              fmt::format("more than one {}: say which: {}", kind, join(names, ", ")));
+}
+
+}  // namespace
+
+const Secret& require_key(const cluster::SecretData& keys, const std::string& secret,
+                          const std::string& key) {
+  const auto found = keys.find(key);
+  if (found != keys.end() && !found->second.empty()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : keys) names.push_back(name);
+  throw Error(ErrorKind::not_found,
+              fmt::format("secret \"{}\" has no {}key \"{}\"{}", secret,
+                          found == keys.end() ? "" : "value for its ", key,
+                          names.empty() ? "" : "; it has: " + join(names, ", ")),
+              fmt::format("add the key {} to the Secret {}", key, secret));
+}
+
+OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call) {
+  const cluster::SecretData keys = services.cluster.secret(location.credentials, call);
+  const Secret& password = require_key(keys, location.credentials, kPasswordKey);
+  return {services.open_store(location, keys), password};
+}
+
+OpenedRepository open_repository(const Services& services, const crd::Location& location,
+                                 const Call& call) {
+  OpenedStore opened = open_store(services, location, call);
+  repo::Repository repository =
+      repo::Repository::open(*opened.store, opened.password, services.clock, services.random, call);
+  return {std::move(opened.store), std::move(repository)};
+}
+
+crd::Location choose_location(const Services& services, const std::string& name, const Call& call) {
+  if (!name.empty()) return services.cluster.location(name, call);
+  return only_one(services.cluster.locations(call), "backuplocation",
+                  services.cluster.name_space());
+}
+
+crd::Policy choose_policy(const Services& services, const std::string& name, const Call& call) {
+  if (!name.empty()) return services.cluster.policy(name, call);
+  return only_one(services.cluster.policies(call), "metadatabackuppolicy",
+                  services.cluster.name_space());
+}
+
+}  // namespace kubedr::workflow

@@ -1,0 +1,45 @@
+#ifndef KUBEDR_WORKFLOW_OPEN_H
+#define KUBEDR_WORKFLOW_OPEN_H
+
+#include <memory>
+#include <string>
+
+#include "base/secret.h"
+#include "repo/repository.h"
+#include "workflow/services.h"
+
+namespace kubedr::workflow {
+
+// A location's store, and the password of the repository in it.
+struct OpenedStore {
+  std::unique_ptr<storage::Store> store;
+  Secret password;
+};
+
+// errors   not_found: the Secret, or one of its keys; what opening the store throws
+OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call);
+
+// The repository together with the store it lives in.
+struct OpenedRepository {
+  std::unique_ptr<storage::Store> store;
+  repo::Repository repository;
+};
+
+OpenedRepository open_repository(const Services& services, const crd::Location& location,
+                                 const Call& call);
+
+// The one that is meant: by name, or the only one there is.
+//
+// errors   not_found; usage: none given and more than one there, with their names
+crd::Location choose_location(const Services& services, const std::string& name, const Call& call);
+crd::Policy choose_policy(const Services& services, const std::string& name, const Call& call);
+
+// A value of a Secret.
+//
+// errors   not_found: `secret "x" has no key "y"`, with the keys there are
+const Secret& require_key(const cluster::SecretData& keys, const std::string& secret,
+                          const std::string& key);
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_OPEN_H

@@ -1,0 +1,48 @@
+#ifndef KUBEDR_WORKFLOW_RESTORE_H
+#define KUBEDR_WORKFLOW_RESTORE_H
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "etcd/bolt.h"
+#include "repo/restorer.h"
+#include "workflow/services.h"
+
+namespace kubedr::workflow {
+
+struct RestoreRequest {
+  std::string snapshot;          // a record's name, an id or the start of one, or "latest"
+  std::string location;          // empty: the record's, the policy's, or the only one there is
+  std::string policy;            // which policy's latest
+  std::filesystem::path target;  // must not exist, or be an empty folder
+};
+
+struct RestoreReport {
+  std::string snapshot_id;
+  std::string repository_url;
+  WallTime time{};
+  std::string policy;
+  std::filesystem::path target;
+  repo::RestoredTree tree;
+  std::filesystem::path database;   // empty: the snapshot holds none
+  std::uint64_t database_size = 0;  // without the digest
+  std::string database_sha256;      // the digest at its end, which its bytes were compared with
+  std::optional<etcd::DatabaseInfo> database_info;
+  std::vector<std::string> next_commands;  // one for each member
+};
+
+// Brings a snapshot's files back and proves the database by its digest.
+//
+// errors   not_found; usage: a target that holds something, an ambiguous id; corrupt: a blob or the
+//          digest; what the repository throws
+RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call);
+
+// The commands that make a data directory for each member from a restored database.
+std::vector<std::string> restore_commands(const std::filesystem::path& database,
+                                          const etcd::DatabaseInfo& info);
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_RESTORE_H

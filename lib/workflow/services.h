@@ -1,0 +1,60 @@
+#ifndef KUBEDR_WORKFLOW_SERVICES_H
+#define KUBEDR_WORKFLOW_SERVICES_H
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "cluster/cluster.h"
+#include "repo/lock.h"
+#include "repo/writer.h"
+#include "storage/store.h"
+
+namespace kubedr::workflow {
+
+// Told how far the work is; what is shown of it, and where, is the implementation's.
+//
+// threads  called by the workflow's thread only
+class Progress {
+ public:
+  virtual ~Progress() = default;
+
+  // A new step begins; a total of 0 means that it is not known.
+  virtual void begin(std::string_view step, std::uint64_t total_bytes) = 0;
+  virtual void advance(std::uint64_t bytes) = 0;
+  virtual void end() = 0;
+};
+
+// Opens the store that a location names, with the keys of its Secret. Implemented where S3 and
+// folders are known: in the composition root.
+//
+// errors   usage: a URL or keys that cannot be used
+using OpenStore = std::function<std::unique_ptr<storage::Store>(const crd::Location& location,
+                                                                const cluster::SecretData& keys)>;
+
+// Restic's name of a location's repository, known without opening it.
+using RepositoryUrl = std::function<std::string(const crd::Location& location)>;
+
+// Everything a recipe works with. What is borrowed outlives every recipe.
+struct Services {
+  cluster::Cluster& cluster;
+  OpenStore open_store;
+  RepositoryUrl repository_url;
+  const Clock& clock;
+  Random& random;
+  Progress& progress;
+  repo::LockOwner owner;  // who we are in locks
+  std::string host;       // where we are, in snapshots
+  std::string pod_name;   // of the pod we run in; empty outside
+  std::string program;    // "kubectl-kubedr 0.1.0", stored with each snapshot
+  repo::WriterOptions writer;
+  std::chrono::milliseconds lock_retry = std::chrono::minutes(10);
+};
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_SERVICES_H

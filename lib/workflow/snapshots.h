@@ -1,0 +1,52 @@
+#ifndef KUBEDR_WORKFLOW_SNAPSHOTS_H
+#define KUBEDR_WORKFLOW_SNAPSHOTS_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "repo/repository.h"
+#include "workflow/services.h"
+
+namespace kubedr::workflow {
+
+struct SnapshotsRequest {
+  std::string policy;    // empty: of every policy
+  std::string location;  // empty: the policy's, or the only one there is
+  std::string host;
+  std::vector<std::string> tags;      // a snapshot must have all of them
+  std::optional<std::size_t> latest;  // so many of each policy
+};
+
+// A snapshot as the repository holds it, joined with its record.
+struct ListedSnapshot {
+  repo::SavedSnapshot saved;
+  std::string policy;  // by its tag, else by the record that names it; may be empty
+  std::string name_space;
+  std::string record;  // empty: none names it
+};
+
+struct SnapshotsReport {
+  std::string location;
+  std::string repository_url;
+  std::vector<ListedSnapshot> snapshots;  // by time
+  std::vector<std::string> damaged;       // snapshot files nobody can read
+};
+
+SnapshotsReport list_snapshots(const Services& services, const SnapshotsRequest& request,
+                               const Call& call);
+
+// Joins a repository's snapshots with the records of its location and keeps what is asked for.
+std::vector<ListedSnapshot> join_snapshots(std::vector<repo::SavedSnapshot> snapshots,
+                                           const std::vector<crd::Record>& records,
+                                           const std::string& location,
+                                           const SnapshotsRequest& request);
+
+// The location that a request means: by its name, else the policy's, else the only one.
+crd::Location location_for(const Services& services, const std::string& location,
+                           const std::string& policy, const Call& call);
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_SNAPSHOTS_H

@@ -1,0 +1,118 @@
+#include "support/kube_api.h"
+
+#include <fmt/core.h>
+
+#include "base/hex.h"
+#include "base/text.h"
+#include "support/server.h"
+
+namespace kubedr::test {
+namespace {
+
+// token,user,uid,"group,group"
+std::string token_line(const KubeUser& user) {
+  return fmt::format("{},{},uid-of-{},\"{}\"\n", KubeApi::token(user.name), user.name, user.name,
+                     join(user.groups, ","));
+}
+
+}  // namespace
+
+KubeApi::KubeApi(const EtcdServer& etcd, const std::vector<KubeUser>& users,
+                 const std::vector<std::string>& flags)
+    : etcd_(etcd), flags_(flags) {
+  write_files(users);
+  start();
+}
+
+std::string KubeApi::url() const {
+  return fmt::format("https://127.0.0.1:{}", port_);
+}
+
+void KubeApi::write_files(const std::vector<KubeUser>& users) const {
+  const Certificate server = certificates_.issue(
+      {"kube-apiserver", {"localhost", "127.0.0.1", "kubernetes.default.svc", "10.0.0.1"}});
+  dir_.write("ca.crt", ca_pem());
+  dir_.write("server.crt", server.certificate_pem);
+  dir_.write("server.key", server.key_pem);
+  const Certificate service_account = certificates_.issue({"service-account"});
+  dir_.write("service-account.crt", service_account.certificate_pem);
+  dir_.write("service-account.key", service_account.key_pem);
+  std::string tokens = token_line({"admin", {"system:masters"}});
+  for (const KubeUser& user : users) tokens += token_line(user);
+  dir_.write("tokens.csv", tokens);
+}
+
+void KubeApi::start() {
+  const auto file = [this](const char* name) { return (dir_ / name).string(); };
+  std::vector<std::string> argv = {
+      find_server("kube-apiserver"), "--bind-address=127.0.0.1",
+      fmt::format("--secure-port={}", port_), "--etcd-servers=" + etcd_.endpoint(),
+      "--cert-dir=" + file("certs"), "--tls-cert-file=" + file("server.crt"),
+      "--tls-private-key-file=" + file("server.key"), "--client-ca-file=" + file("ca.crt"),
+      "--token-auth-file=" + file("tokens.csv"), "--authorization-mode=RBAC",
+      "--service-account-issuer=" + url(),
+      "--service-account-key-file=" + file("service-account.crt"),
+      "--service-account-signing-key-file=" + file("service-account.key"),
+      "--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
+      // No controller makes the default service accounts that this plug-in would insist on.
+      "--disable-admission-plugins=ServiceAccount"};
+  if (etcd_.tls()) {
+    argv.insert(argv.end(), {"--etcd-cafile=" + etcd_.ca_file().string(),
+                             "--etcd-certfile=" + etcd_.client_cert_file().string(),
+                             "--etcd-keyfile=" + etcd_.client_key_file().string()});
+  }
+  argv.insert(argv.end(), flags_.begin(), flags_.end());
+
+  ProcessOptions options;
+  options.log = dir_ / "kube-apiserver.log";
+  process_ = std::make_unique<Process>(argv, options);
+  http::Tls tls;
+  tls.ca_pem = ca_pem();
+  http::Client client = local_client(tls);
+  const Secret admin("Bearer " + token("admin"));
+  wait_until_ready(*process_, options.log,
+                   [&] { return answers(client, url() + "/readyz", admin); });
+}
+
+std::filesystem::path KubeApi::kubeconfig(const std::string& user) const {
+  const std::string text =
+      fmt::format(R"(apiVersion: v1
+kind: Config
+current-context: test
+contexts:
+- name: test
+  context: {{cluster: test, user: {user}}}
+clusters:
+- name: test
+  cluster:
+    server: {server}
+    certificate-authority-data: {ca}
+users:
+- name: {user}
+  user:
+    token: {token}
+)",
+                  fmt::arg("user", user), fmt::arg("server", url()),
+                  fmt::arg("ca", to_base64(as_bytes(ca_pem()))), fmt::arg("token", token(user)));
+  return dir_.write("kubeconfig-" + user + ".yaml", text);
+}
+
+RunResult KubeApi::kubectl(const std::vector<std::string>& args, const std::string& input) const {
+  std::vector<std::string> argv = {find_server("kubectl"), "--kubeconfig=" + kubeconfig().string()};
+  argv.insert(argv.end(), args.begin(), args.end());
+  ProcessOptions options;
+  options.env = {{"HOME", dir_.path()}};
+  options.input = input;
+  return run(argv, options);
+}
+
+void KubeApi::stop() {
+  process_->stop();
+}
+
+void KubeApi::restart() {
+  stop();
+  start();
+}
+
+}  // namespace kubedr::test

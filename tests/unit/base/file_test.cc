@@ -1,0 +1,111 @@
+#include "base/file.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "base/error.h"
+
+namespace kubedr {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "kubedr-file-XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path = pattern;
+  }
+
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+
+  fs::path path;
+};
+
+void write_text(const fs::path& path, std::string_view text) {
+  FileDescriptor file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC);
+  write_full(file.get(), as_bytes(text), path);
+  sync_file(file.get(), path);
+  file.close(path);
+  CHECK_FALSE(file.valid());
+}
+
+template <class Function>
+ErrorKind kind_of(const Function& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.kind();
+  }
+  return ErrorKind::internal;  // none at all
+}
+
+TEST_CASE("file: a file is read whole, up to the limit and not beyond") {
+  const Folder folder;
+  const fs::path path = folder.path / "file";
+  write_text(path, "0123456789");
+  CHECK(as_text(read_file(path, 10)) == "0123456789");
+  CHECK(as_text(read_file(path, 1000)) == "0123456789");
+  CHECK(kind_of([&] { read_file(path, 9); }) == ErrorKind::usage);
+  write_text(path, "");
+  CHECK(read_file(path, 0).empty());
+}
+
+TEST_CASE("file: one that does not tell its size is read all the same") {
+  CHECK(read_file("/proc/self/status", 1 << 20).size() > 100);
+  CHECK(kind_of([] { read_file("/dev/zero", 1000); }) == ErrorKind::usage);
+}
+
+TEST_CASE("file: a missing file is not_found and the error names it") {
+  const Folder folder;
+  const fs::path path = folder.path / "missing";
+  try {
+    open_file(path, O_RDONLY);
+    FAIL("it is not there");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::not_found);
+    CHECK(std::string(error.what()) == path.string() + ": open: No such file or directory");
+  }
+  CHECK(kind_of([&] { read_file(folder.path, 100); }) == ErrorKind::usage);
+}
+
+TEST_CASE("file: reading stops at the end and says how much there was") {
+  const Folder folder;
+  const fs::path path = folder.path / "file";
+  write_text(path, "abc");
+  const FileDescriptor file = open_file(path, O_RDONLY);
+  Bytes buffer(10);
+  CHECK(read_full(file.get(), buffer, path) == 3);
+  CHECK(read_full(file.get(), buffer, path) == 0);
+}
+
+TEST_CASE("file: a descriptor is closed once, by its last owner") {
+  const Folder folder;
+  FileDescriptor first = open_file(folder.path / "file", O_WRONLY | O_CREAT);
+  const int number = first.get();
+  {
+    const FileDescriptor second(std::move(first));
+    CHECK_FALSE(first.valid());  // NOLINT(bugprone-use-after-move): that is what is tested
+    CHECK(::fcntl(number, F_GETFD) == FD_CLOEXEC);
+  }
+  CHECK(::fcntl(number, F_GETFD) == -1);
+}
+
+TEST_CASE("file: a write that fails says why") {
+  const FileDescriptor full = open_file("/dev/full", O_WRONLY);
+  CHECK(kind_of([&] { write_full(full.get(), as_bytes("x"), "/dev/full"); }) == ErrorKind::failed);
+}
+
+}  // namespace
+}  // namespace kubedr

@@ -1,0 +1,274 @@
+#include "cluster/api_cluster.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "unit/http/responder.h"
+
+namespace kubedr::cluster {
+namespace {
+
+using test::Peer;
+using test::Responder;
+
+// Sleeping moves it and returns at once.
+class JumpingClock final : public Clock {
+ public:
+  WallTime now() const override { return parse_time("2026-11-22T21:54:32Z").value(); }
+
+  SteadyTime steady() const override { return now_; }
+
+  void wait_until(SteadyTime until, const std::stop_token&) const override {
+    now_ = std::max(now_, until);
+  }
+
+ private:
+  mutable SteadyTime now_ = std::chrono::steady_clock::now();
+};
+
+// What is asked (the beginning of the request line) and what is answered; no status closes the
+// connection instead.
+struct Exchange {
+  std::string request;
+  int status = 200;
+  Json body = Json::object();
+};
+
+// An API server that expects these requests in this order.
+struct Fixture {
+  explicit Fixture(std::vector<Exchange> with) : exchanges(std::move(with)) {}
+
+  ~Fixture() {
+    const std::lock_guard guard(mutex);
+    CHECK(bodies.size() == exchanges.size());
+  }
+
+  ApiCluster cluster(const std::string& name_space = "ns") {
+    kube::Config config;
+    config.server = responder.url("");
+    return ApiCluster(kube::Client(config, "kubectl-kubedr/1", std::chrono::seconds(10), clock),
+                      name_space, clock);
+  }
+
+  Call call() const { return Call(clock).within(std::chrono::minutes(5)); }
+
+  void play(Peer& peer) {
+    for (std::string text = peer.receive(); !text.empty(); text = peer.receive()) {
+      const std::lock_guard guard(mutex);
+      if (bodies.size() == exchanges.size()) {
+        FAIL_CHECK("unexpected request: " << text);
+        return;
+      }
+      const Exchange& exchange = exchanges[bodies.size()];
+      CHECK(text.substr(0, exchange.request.size()) == exchange.request);
+      bodies.push_back(text.substr(text.find("\r\n\r\n") + 4));
+      if (exchange.status == 0) return;
+      const std::string body = exchange.body.dump();
+      if (!peer.send("HTTP/1.1 " + std::to_string(exchange.status) +
+                     " X\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body)) {
+        return;
+      }
+    }
+  }
+
+  Json body(std::size_t i) {
+    const std::lock_guard guard(mutex);
+    return Json::parse(bodies.at(i));
+  }
+
+  JumpingClock clock;
+  std::mutex mutex;
+  const std::vector<Exchange> exchanges;
+  std::vector<std::string> bodies;  // guarded by mutex
+  Responder responder{[this](Peer& peer) { play(peer); }};
+};
+
+Json status(const std::string& reason) {
+  return {{"kind", "Status"}, {"reason", reason}, {"message", "why"}};
+}
+
+Json named(const std::string& name) {
+  return {{"metadata", {{"name", name}}}};
+}
+
+Json list(std::vector<Json> items) {
+  return {{"metadata", {{"resourceVersion", "77"}}}, {"items", std::move(items)}};
+}
+
+template <class Function>
+Error failure(const Function& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error;
+  }
+  FAIL("no failure");
+  return Error(ErrorKind::internal, "");
+}
+
+const std::string kBase = "/apis/kubedr.catalogicsoftware.com/v1alpha1/namespaces/ns/";
+const std::string kLocations = kBase + "backuplocations";
+const std::string kRecords = kBase + "metadatabackuprecords";
+const std::string kEvents = "/api/v1/namespaces/ns/events";
+const std::string kEventName = "kubedr.catalogicsoftware.com-v1alpha1-BackupLocation-x-5";
+const crd::ObjectRef kRef{crd::Kind::location, "x", "ns", "uid", "5"};
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a missing location is named with those that are there") {
+  Fixture fixture({{"GET " + kLocations + "/locl ", 404, status("NotFound")},
+                   {"GET " + kLocations + "?limit=500 ", 200, list({named("local")})}});
+  const Error error = failure([&] { fixture.cluster().location("locl", fixture.call()); });
+  CHECK(error.kind() == ErrorKind::not_found);
+  CHECK(std::string(error.what()) ==
+        "backuplocation \"locl\" not found in namespace \"ns\"; there are: local");
+  CHECK(error.hint() == "did you mean \"local\"?");
+}
+
+TEST_CASE("missing resource definitions are told from a missing object") {
+  Fixture fixture({{"GET " + kLocations + "/x ", 404, status("NotFound")},
+                   {"GET " + kLocations + "?limit=500 ", 404, status("NotFound")}});
+  const Error error = failure([&] { fixture.cluster().location("x", fixture.call()); });
+  CHECK(error.kind() == ErrorKind::not_found);
+  CHECK(error.hint() == "kubectl kubedr install");
+}
+
+TEST_CASE("a list names malformed objects instead of failing") {
+  Fixture fixture({{"GET /apis/kubedr.catalogicsoftware.com/v1alpha1/backuplocations?", 200,
+                    list({named("bad")})}});
+  const auto listed = fixture.cluster("").locations(fixture.call());
+  CHECK(listed.items.empty());
+  CHECK(listed.malformed == std::vector<std::string>{"backuplocation/bad: spec.url: required"});
+}
+
+TEST_CASE("a single object of all namespaces cannot be asked for") {
+  Fixture fixture({});
+  CHECK(failure([&] { fixture.cluster("").location("x", fixture.call()); }).kind() ==
+        ErrorKind::usage);
+}
+
+TEST_CASE("a status goes to the subresource, or to the object where there is none") {
+  Fixture fixture({{"PATCH " + kLocations + "/x/status?", 404, status("NotFound")},
+                   {"GET " + kLocations + "/x ", 200, named("x")},
+                   {"PATCH " + kLocations + "/x?", 200, named("x")}});
+  fixture.cluster().patch_status(kRef, {{"initStatus", "Completed"}}, fixture.call());
+  const Json expected = Json::parse(R"({"status": {"initStatus": "Completed"}})");
+  CHECK(fixture.body(0) == expected);
+  CHECK(fixture.body(2) == expected);
+}
+
+TEST_CASE("a status of an object that is gone is not found, and nothing is written") {
+  Fixture fixture({{"PATCH " + kLocations + "/x/status?", 404, status("NotFound")},
+                   {"GET " + kLocations + "/x ", 404, status("NotFound")},
+                   {"GET " + kLocations + "?", 200, list({})}});
+  CHECK(failure([&] {
+          fixture.cluster().patch_status(kRef, Json::object(), fixture.call());
+        }).kind() == ErrorKind::not_found);
+}
+
+TEST_CASE("a record whose create went unanswered but was carried out is a success") {
+  const Json there = crd::make_record("ns", "p", "l", "83a71b2c");
+  Fixture fixture({{"POST " + kRecords + "?", 0},
+                   {"POST " + kRecords + "?", 409, status("AlreadyExists")},
+                   {"GET " + kRecords + "/mbr-83a71b2c ", 200, there}});
+  fixture.cluster().create_record("p", "l", "83a71b2c", fixture.call());
+}
+
+TEST_CASE("a record that is there with another content is a conflict") {
+  const Json there = crd::make_record("ns", "other", "l", "83a71b2c");
+  Fixture fixture({{"POST " + kRecords + "?", 409, status("AlreadyExists")},
+                   {"GET " + kRecords + "/mbr-83a71b2c ", 200, there}});
+  CHECK(failure([&] {
+          fixture.cluster().create_record("p", "l", "83a71b2c", fixture.call());
+        }).kind() == ErrorKind::conflict);
+}
+
+TEST_CASE("an event whose name is taken gets in under another one") {
+  Fixture fixture(
+      {{"POST " + kEvents + "?", 409, status("AlreadyExists")}, {"POST " + kEvents + "?", 201}});
+  fixture.cluster().post_event(kRef, crd::init_failed("m"), "host", fixture.call());
+  CHECK(fixture.body(0)["metadata"]["name"] == kEventName);
+  CHECK(fixture.body(1)["metadata"]["name"] == kEventName + ".18ea7caa38cff000");
+  CHECK(fixture.body(1)["message"] == "m");
+}
+
+TEST_CASE("an event that got in before its answer was lost is not posted twice") {
+  const WallTime now = parse_time("2026-11-22T21:54:32Z").value();
+  const Json there = crd::make_event(kRef, crd::init_failed("m"), "host", now);
+  Fixture fixture({{"POST " + kEvents + "?", 0},
+                   {"POST " + kEvents + "?", 409, status("AlreadyExists")},
+                   {"GET " + kEvents + "/" + kEventName + " ", 200, there}});
+  fixture.cluster().post_event(kRef, crd::init_failed("m"), "host", fixture.call());
+}
+
+TEST_CASE("identity and revision are left open where the server does not tell") {
+  Fixture fixture(
+      {{"GET /api/v1/namespaces/kube-system ", 403, status("Forbidden")},
+       {"GET " + kLocations + "?limit=1 ", 403, status("Forbidden")},
+       {"GET /api/v1/namespaces/kube-system ", 200, {{"metadata", {{"uid", "9cfaca41"}}}}},
+       {"GET " + kLocations + "?limit=1 ", 200, list({})}});
+  ApiCluster cluster = fixture.cluster();
+  CHECK_FALSE(cluster.identity(fixture.call()).has_value());
+  CHECK_FALSE(cluster.revision(fixture.call()).has_value());
+  CHECK(cluster.identity(fixture.call()) == "9cfaca41");
+  CHECK(cluster.revision(fixture.call()) == 77);
+}
+
+TEST_CASE("apply tells from the resourceVersion whether anything changed") {
+  const auto version = [](const char* text) {
+    return Json({{"metadata", {{"resourceVersion", text}}}});
+  };
+  const Json object = {{"apiVersion", "batch/v1"},
+                       {"kind", "CronJob"},
+                       {"metadata", {{"name", "c"}, {"namespace", "ns"}}}};
+  const std::string path = "/apis/batch/v1/namespaces/ns/cronjobs/c";
+  Fixture fixture(
+      {{"GET " + path + " ", 404, status("NotFound")},
+       {"PATCH " + path + "?fieldManager=kubectl-kubedr&force=true ", 201, version("1")},
+       {"GET " + path + " ", 200, version("1")},
+       {"PATCH " + path + "?", 200, version("1")},
+       {"GET " + path + " ", 200, version("1")},
+       {"PATCH " + path + "?", 200, version("2")}});
+  ApiCluster cluster = fixture.cluster();
+  CHECK(cluster.apply(object, fixture.call()));
+  CHECK_FALSE(cluster.apply(object, fixture.call()));
+  CHECK(cluster.apply(object, fixture.call()));
+}
+
+TEST_CASE("apply waits until a new definition is served") {
+  const auto definition = [](const char* established) {
+    return Json(
+        {{"metadata", {{"resourceVersion", "1"}}},
+         {"status",
+          {{"conditions", Json::array({{{"type", "Established"}, {"status", established}}})}}}});
+  };
+  const Json object = {{"apiVersion", "apiextensions.k8s.io/v1"},
+                       {"kind", "CustomResourceDefinition"},
+                       {"metadata", {{"name", "d"}}}};
+  const std::string path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/d";
+  Fixture fixture({{"GET " + path + " ", 404, status("NotFound")},
+                   {"PATCH " + path + "?", 201, definition("False")},
+                   {"GET " + path + " ", 200, definition("True")}});
+  CHECK(fixture.cluster().apply(object, fixture.call()));
+}
+
+TEST_CASE("a missing Secret is not found without listing the others") {
+  Fixture fixture({{"GET /api/v1/namespaces/ns/secrets/creds ", 404, status("NotFound")}});
+  const Error error = failure([&] { fixture.cluster().secret("creds", fixture.call()); });
+  CHECK(error.kind() == ErrorKind::not_found);
+  CHECK(has(error.what(), "secret \"creds\" not found in namespace \"ns\""));
+}
+
+}  // namespace kubedr::cluster

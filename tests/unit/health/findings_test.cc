@@ -1,0 +1,132 @@
+#include "health/findings.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "base/time.h"
+
+using namespace kubedr;
+using namespace kubedr::health;
+
+namespace {
+
+const WallTime kNow = *parse_time("2026-11-22T21:05:00Z");
+
+crd::Policy policy_named(const std::string& name) {
+  crd::Policy policy;
+  policy.ref = {crd::Kind::policy, name, "kubedr-system", "uid", "1"};
+  policy.destination = "minio";
+  policy.schedule = "0 * * * *";
+  return policy;
+}
+
+SeenLocation location_named(const std::string& name) {
+  SeenLocation seen;
+  seen.location.ref = {crd::Kind::location, name, "kubedr-system", "uid", "1"};
+  seen.location.status.init_status = "Completed";
+  seen.location.initialized_annotation = true;
+  return seen;
+}
+
+Fleet healthy_fleet() {
+  Fleet fleet;
+  fleet.now = kNow;
+  fleet.locations = {location_named("minio")};
+  crd::Policy policy = policy_named("nightly");
+  policy.status.backup_status = "Completed";
+  policy.status.backup_time = "Sun Nov 22 21:00:05 2026";
+  policy.status.snapshot_id = "83a71b2c";
+  fleet.policies = {policy};
+  return fleet;
+}
+
+bool has(const Health& health, const std::string& code) {
+  return std::any_of(health.findings.begin(), health.findings.end(),
+                     [&](const Finding& finding) { return finding.code == code; });
+}
+
+}  // namespace
+
+TEST_CASE("findings: a fleet in order has none, and its next due time") {
+  const Health health = judge(healthy_fleet());
+  CHECK(health.findings.empty());
+  REQUIRE(health.policies.size() == 1);
+  CHECK(format_rfc3339(*health.policies[0].next_due) == "2026-11-22T22:00:00Z");
+  CHECK(format_rfc3339(*health.policies[0].last_good) == "2026-11-22T21:00:05Z");
+}
+
+TEST_CASE("findings: a backup is late once its due time and the grace have passed") {
+  Fleet fleet = healthy_fleet();
+  fleet.policies[0].status.backup_time = "Sun Nov 22 20:00:05 2026";
+  CHECK_FALSE(has(judge(fleet), "backup-late"));
+  fleet.now = *parse_time("2026-11-22T21:15:01Z");
+  CHECK(has(judge(fleet), "backup-late"));
+}
+
+TEST_CASE("findings: --max-age replaces the schedule") {
+  Fleet fleet = healthy_fleet();
+  fleet.max_age = std::chrono::minutes(4);
+  CHECK(has(judge(fleet), "backup-late"));
+  fleet.max_age = std::chrono::minutes(6);
+  CHECK_FALSE(has(judge(fleet), "backup-late"));
+}
+
+TEST_CASE("findings: a failure keeps the age of the last good backup, which its record tells") {
+  Fleet fleet = healthy_fleet();
+  fleet.policies[0].status.backup_status = "Failed";
+  fleet.policies[0].status.backup_error_message = "boom\n\n";
+  crd::Record record;
+  record.ref = {crd::Kind::record, "mbr-83a71b2c", "kubedr-system", "", ""};
+  record.policy = "nightly";
+  record.snapshot_id = "83a71b2c";
+  record.created = *parse_time("2026-11-22T20:00:05Z");
+  fleet.records = {record};
+  const Health health = judge(fleet);
+  REQUIRE(has(health, "backup-failed"));
+  CHECK(health.findings[0].message == "last backup failed: boom");
+  CHECK(format_rfc3339(*health.policies[0].last_good) == "2026-11-22T20:00:05Z");
+}
+
+TEST_CASE("findings: a policy that never succeeded and one without a location are errors") {
+  Fleet fleet = healthy_fleet();
+  fleet.policies.push_back(policy_named("new"));
+  fleet.policies[1].destination = "gone";
+  const Health health = judge(fleet);
+  CHECK(has(health, "never-backed-up"));
+  CHECK(has(health, "no-location"));
+  CHECK(worst(health.findings) == Severity::error);
+}
+
+TEST_CASE("findings: records and snapshots are compared where the repository was looked into") {
+  Fleet fleet = healthy_fleet();
+  crd::Record record;
+  record.ref = {crd::Kind::record, "mbr-11111111", "kubedr-system", "", ""};
+  record.policy = "nightly";
+  record.location = "minio";
+  record.snapshot_id = "11111111";
+  fleet.records = {record};
+  CHECK_FALSE(has(judge(fleet), "record-without-snapshot"));
+  SeenSnapshot snapshot;
+  snapshot.id = std::string(64, '2');
+  snapshot.policy = "nightly";
+  snapshot.time = kNow;
+  fleet.locations[0].repository = SeenRepository{{snapshot}, "", ""};
+  const Health health = judge(fleet);
+  CHECK(has(health, "record-without-snapshot"));
+  CHECK(has(health, "snapshot-without-record"));
+}
+
+TEST_CASE("findings: a repository that cannot be opened is an error with its reason") {
+  Fleet fleet = healthy_fleet();
+  fleet.locations[0].repository = SeenRepository{{}, "wrong password or no key found", "fix it"};
+  const Health health = judge(fleet);
+  REQUIRE(has(health, "repository-unusable"));
+  CHECK(health.findings[0].remedy == "fix it");
+}
+
+TEST_CASE("findings: a location that was never initialized is an error") {
+  Fleet fleet = healthy_fleet();
+  fleet.locations[0].location.status.init_status = "";
+  CHECK(has(judge(fleet), "not-initialized"));
+}

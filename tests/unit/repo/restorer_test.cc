@@ -1,0 +1,297 @@
+#include "repo/restorer.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "repo/tree.h"
+#include "repositories.h"
+#include "support/faulty_store.h"
+#include "support/temp_dir.h"
+
+using namespace kubedr;
+using namespace kubedr::repo;
+using namespace kubedr::repo::test;
+using kubedr::test::Fault;
+using kubedr::test::FaultyStore;
+using kubedr::test::Operation;
+using kubedr::test::read_text;
+using kubedr::test::TempDir;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+// Writes trees by hand, then restores them.
+struct Restore {
+  explicit Restore(storage::Store& store, World& of)
+      : world(of),
+        repository(of.open(store)),
+        lock(repository.lock_shared(kOwner, kNoRetry, of.call)),
+        index(repository.load_index(lock, of.call)),
+        writer(repository, lock, index, small_packs()) {
+    fs::create_directory(target);
+  }
+
+  explicit Restore(World& of) : Restore(of.store, of) {}
+
+  Node file(const std::string& name, const Bytes& bytes, std::size_t chunk = kPage) {
+    BytesSource source(bytes);
+    const SavedFile saved = writer.save_file(source, Cut::fixed(chunk), lock.scope());
+    Node node = entry(name, NodeType::file, 0640);
+    node.size = saved.size;
+    node.content = saved.content;
+    return node;
+  }
+
+  Node folder(const std::string& name, std::vector<Node> nodes, std::uint32_t mode = 0750) {
+    Node node = entry(name, NodeType::dir, (1U << 31U) | mode);
+    node.subtree = tree(std::move(nodes));
+    return node;
+  }
+
+  static Node entry(const std::string& name, NodeType type, std::uint32_t mode) {
+    Node node;
+    node.name = name;
+    node.type = type;
+    node.mode = mode;
+    node.mtime = node.atime = node.ctime = WallTime(std::chrono::milliseconds(1'600'000'000'123));
+    node.uid = ::geteuid();
+    node.gid = ::getegid();
+    return node;
+  }
+
+  BlobId tree(std::vector<Node> nodes) {
+    return writer.save_tree(tree_json(std::move(nodes)), lock.scope());
+  }
+
+  void finish() { writer.finish(lock.scope()); }
+
+  RestoredTree run(const BlobId& root) {
+    return restore_tree(repository, index, root, target, world.random, world.call);
+  }
+
+  World& world;
+  Repository repository;
+  Lock lock;
+  Index index;
+  Writer writer;
+  TempDir temp;
+  fs::path target = temp / "target";
+};
+
+struct stat status_of(const fs::path& path) {
+  struct stat status {};
+  REQUIRE(::lstat(path.c_str(), &status) == 0);
+  return status;
+}
+
+bool equal(const fs::path& path, const Bytes& bytes) { return read_text(path) == as_text(bytes); }
+
+std::size_t entries_below(const fs::path& folder) {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : fs::recursive_directory_iterator(folder)) ++count;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("a tree comes back with its bytes, modes and times") {
+  World world;
+  Restore restore(world);
+  Bytes big = noise(5'000'000, 1);
+  append(big, Bytes(big.begin(), big.begin() + 1'000'000));
+  Node link = Restore::entry("link", NodeType::symlink, 0777U | (1U << 27U));
+  link.link_target = "../../elsewhere";
+  const BlobId root = restore.tree(
+      {restore.folder("data",
+                      {restore.file("member.db", big), restore.file("empty", {}), link,
+                       restore.folder("pki", {restore.file("ca.crt", noise(1'000, 2))}, 0500)},
+                      0700),
+       restore.file("odd \xff name\n", noise(10, 3))});
+  restore.finish();
+  const RestoredTree result = restore.run(root);
+  CHECK(result.files == 4);
+  CHECK(result.bytes == big.size() + 1'010);
+  CHECK(result.skipped.empty());
+  CHECK(result.warnings.empty());
+  const fs::path data = restore.target / "data";
+  CHECK(equal(data / "member.db", big));
+  CHECK(equal(data / "pki/ca.crt", noise(1'000, 2)));
+  CHECK(fs::file_size(data / "empty") == 0);
+  CHECK(equal(restore.target / "odd \xff name\n", noise(10, 3)));
+  CHECK(fs::read_symlink(data / "link") == "../../elsewhere");
+  CHECK((status_of(data / "member.db").st_mode & 07777U) == 0640);
+  CHECK((status_of(data / "pki").st_mode & 07777U) == 0500);
+  CHECK(status_of(data / "member.db").st_mtim.tv_sec == 1'600'000'000);
+  CHECK(status_of(data / "member.db").st_mtim.tv_nsec == 123'000'000);
+  CHECK(status_of(data).st_mtim.tv_sec == 1'600'000'000);
+  CHECK(entries_below(restore.target) == 7);
+  fs::permissions(data / "pki", fs::perms::owner_all);
+}
+
+TEST_CASE("scattered pages cost one request for a run of a pack, not one for each page") {
+  World world;
+  FaultyStore store(world.store);
+  Bytes bytes = noise(4'000'000, 4);
+  {
+    Restore first(world);
+    first.file("db", bytes);
+    first.finish();
+  }
+  for (std::size_t at = 0; at < bytes.size(); at += 10 * kPage) bytes[at] ^= 1U;
+  Restore restore(store, world);
+  const BlobId root = restore.tree({restore.file("db", bytes)});
+  restore.finish();
+  const int before = store.calls(Operation::load_range);
+  restore.run(root);
+  CHECK(equal(restore.target / "db", bytes));
+  CHECK(store.calls(Operation::load_range) - before < 40);  // 98 changed pages
+}
+
+TEST_CASE("zeros become holes") {
+  World world;
+  Restore restore(world);
+  Bytes bytes(8 << 20, 0);
+  const Bytes some = noise(10'000, 5);
+  std::copy(some.begin(), some.end(), bytes.begin() + 1'000'000);
+  const BlobId root = restore.tree({restore.file("sparse", bytes, 64 * 1024)});
+  restore.finish();
+  restore.run(root);
+  CHECK(equal(restore.target / "sparse", bytes));
+  CHECK(status_of(restore.target / "sparse").st_blocks * 512 < 1 << 20);
+}
+
+TEST_CASE("names that lead out of the target are refused, whoever wrote them") {
+  for (const std::string& name :
+       {std::string(".."), std::string("."), std::string(), std::string("a/b"), std::string("/etc"),
+        std::string("../evil"), std::string("nul\0byte", 8)}) {
+    CAPTURE(name);
+    World world;
+    Restore restore(world);
+    const BlobId root = restore.tree({restore.file(name, noise(10, 6))});
+    restore.finish();
+    const auto error = error_of([&] { restore.run(root); });
+    REQUIRE(error);
+    CHECK(error->kind() == ErrorKind::corrupt);
+    CHECK(entries_below(restore.temp.path()) == 1);
+  }
+}
+
+TEST_CASE("a link is never followed out of the target") {
+  World world;
+  Restore restore(world);
+  const fs::path outside = restore.temp / "outside";
+  fs::create_directory(outside);
+  Node link = Restore::entry("x", NodeType::symlink, 0777U | (1U << 27U));
+  link.link_target = outside;
+  // Two nodes of one name: first the link, then a folder "in" it.
+  const std::string twice = [&] {
+    const std::string one = tree_json({link});
+    const std::string two = tree_json({restore.folder("x", {restore.file("evil", noise(9, 1))})});
+    const std::string head = R"({"nodes":[)";
+    return one.substr(0, one.rfind("]}")) + "," + two.substr(head.size());
+  }();
+  const BlobId root = restore.writer.save_tree(twice, restore.lock.scope());
+  restore.finish();
+  CHECK(error_of([&] { restore.run(root); }));
+  CHECK(fs::is_empty(outside));
+}
+
+TEST_CASE("two files of one name are an error, the first stays") {
+  World world;
+  Restore restore(world);
+  const std::string one = tree_json({restore.file("x", noise(9, 1))});
+  const std::string two = tree_json({restore.file("x", noise(9, 2))});
+  const std::string head = R"({"nodes":[)";
+  const BlobId root = restore.writer.save_tree(
+      one.substr(0, one.rfind("]}")) + "," + two.substr(head.size()), restore.lock.scope());
+  restore.finish();
+  CHECK(error_of([&] { restore.run(root); }));
+  CHECK(equal(restore.target / "x", noise(9, 1)));
+  CHECK(entries_below(restore.target) == 1);
+}
+
+TEST_CASE("what cannot be restored is named, what is strange is warned of") {
+  World world;
+  Restore restore(world);
+  Node odd = restore.file("odd", noise(9, 1));
+  odd.size = 77;
+  const BlobId root = restore.tree({Restore::entry("pipe", NodeType::fifo, 0600),
+                                    Restore::entry("sock", NodeType::socket, 0600), odd});
+  restore.finish();
+  const RestoredTree result = restore.run(root);
+  CHECK(result.skipped == std::vector<std::string>{"pipe: fifo", "sock: socket"});
+  CHECK(result.warnings ==
+        std::vector<std::string>{"odd: holds 9 bytes, its entry says 77"});
+  CHECK(fs::file_size(restore.target / "odd") == 9);
+}
+
+TEST_CASE("damage is corrupt with the path in the snapshot, and leaves no half file") {
+  World world;
+  Restore restore(world);
+  const BlobId root =
+      restore.tree({restore.folder("data", {restore.file("db", noise(1'000'000, 7))})});
+  restore.finish();
+  std::string pack;
+  for (const std::string& id : names(world.store, FileKind::pack, world.call)) {
+    const FileName name{FileKind::pack, id};
+    if (*world.store.size_of(name, world.call) < 200'000) continue;
+    Bytes bytes = world.store.load(name, 10 << 20, world.call);
+    bytes[50'000] ^= 1U;
+    world.store.save(name, bytes, {}, SaveMode::replace, world.call);
+  }
+  const auto error = error_of([&] { restore.run(root); });
+  REQUIRE(error);
+  CHECK(error->kind() == ErrorKind::corrupt);
+  CHECK(std::string(error->what()).starts_with("data/db: "));
+  CHECK(entries_below(restore.target) == 1);
+}
+
+TEST_CASE("a missing pack is made good by other copies of its blobs") {
+  World world;
+  Restore restore(world);
+  const Bytes bytes = noise(100'000, 8);
+  const Node node = restore.file("db", bytes);
+  const BlobId root = restore.tree({node});
+  restore.finish();
+  const PackId first = restore.index.find({BlobType::data, node.content[0]})->pack;
+  const PackId copy(sha256(as_bytes("copy")));
+  const FileName name{FileKind::pack, first.hex()};
+  const Bytes pack = world.store.load(name, 10 << 20, world.call);
+  world.store.save({FileKind::pack, copy.hex()}, pack, {}, SaveMode::replace, world.call);
+  IndexedPack indexed{copy, {}};
+  for (const BlobId& id : node.content) {
+    indexed.entries.push_back(restore.index.find({BlobType::data, id})->entry);
+  }
+  restore.index.add(indexed);
+  world.store.remove(name, world.call);
+  restore.run(root);
+  CHECK(equal(restore.target / "db", bytes));
+}
+
+TEST_CASE("a store that fails ends the restore with its own error and no half file") {
+  World world;
+  FaultyStore store(world.store);
+  Restore restore(store, world);
+  const BlobId root = restore.tree({restore.file("db", noise(3'000'000, 9))});
+  restore.finish();
+  store.add({.call = 3, .times = Fault::kForever, .operation = Operation::load_range});
+  CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::unavailable);
+  CHECK(fs::is_empty(restore.target));
+}
+
+TEST_CASE("a target that is not empty is refused, one that is missing is not found") {
+  World world;
+  Restore restore(world);
+  const BlobId root = restore.tree({});
+  restore.finish();
+  std::ofstream(restore.target / "precious") << "x";
+  CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::usage);
+  restore.target = restore.temp / "missing";
+  CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::not_found);
+}

@@ -1,0 +1,175 @@
+#include "storage/directory_store.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <vector>
+
+#include "base/error.h"
+#include "unit/storage/stores.h"
+
+namespace kubedr::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct World {
+  World() {
+    std::string pattern = (fs::temp_directory_path() / "kubedr-store-XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    folder = pattern;
+  }
+
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  ~World() {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  }
+
+  fs::path folder;
+  StillClock clock;
+  Call call{clock};
+  SystemRandom random;
+};
+
+unsigned mode_of(const fs::path& path) {
+  struct stat info {};
+
+  REQUIRE(::stat(path.c_str(), &info) == 0);
+  return info.st_mode & 07777U;
+}
+
+std::size_t count(const fs::path& folder) {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+ErrorKind kind_of(const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.kind();
+  }
+  return ErrorKind::internal;  // none at all
+}
+
+TEST_CASE("directory store: creation makes restic's folders, 0700, and just once") {
+  World world;
+  const fs::path root = world.folder / "deeper" / "repo";
+  DirectoryStore store(root, world.random);
+  CHECK(store.create(world.call));
+  for (const char* folder :
+       {"", "data", "data/00", "data/7f", "data/ff", "keys", "index", "snapshots", "locks"}) {
+    CAPTURE(folder);
+    CHECK(mode_of(root / folder) == 0700);
+  }
+  CHECK(count(root) == 5);
+  CHECK(count(root / "data") == 256);
+  CHECK_FALSE(store.create(world.call));
+  fs::remove(root / "data" / "a0");
+  CHECK(store.create(world.call));
+  CHECK(store.location() == root.string());
+}
+
+TEST_CASE("directory store: a saved file is 0400 and alone in its folder") {
+  World world;
+  DirectoryStore store(world.folder, world.random);
+  store.create(world.call);
+  for (const SaveMode mode : {SaveMode::replace, SaveMode::create_only}) {
+    const FileName name = name_of(FileKind::key, mode == SaveMode::replace ? "a" : "b");
+    save_text(store, name, "content", mode, world.call);
+    CHECK(mode_of(world.folder / name.path()) == 0400);
+
+    struct stat info {};
+
+    REQUIRE(::stat((world.folder / name.path()).c_str(), &info) == 0);
+    CHECK(info.st_nlink == 1);
+  }
+  CHECK(count(world.folder / "keys") == 2);
+}
+
+TEST_CASE("directory store: a save that fails leaves nothing behind") {
+  World world;
+  DirectoryStore store(world.folder, world.random);
+  store.create(world.call);
+  const FileName taken = name_of(FileKind::config, "");
+  save_text(store, taken, "first", SaveMode::create_only, world.call);
+  CHECK(kind_of([&] { save_text(store, taken, "second", SaveMode::create_only, world.call); }) ==
+        ErrorKind::exists);
+  const FileName blocked = name_of(FileKind::index, "x");
+  fs::create_directory(world.folder / blocked.path());
+  CHECK(kind_of([&] { save_text(store, blocked, "x", SaveMode::replace, world.call); }) ==
+        ErrorKind::failed);
+  CHECK(load_text(store, taken, world.call) == "first");
+  CHECK(count(world.folder) == 6);
+  CHECK(count(world.folder / "index") == 1);
+}
+
+TEST_CASE("directory store: a folder that went missing is empty, and made again by a save") {
+  World world;
+  DirectoryStore store(world.folder, world.random);
+  store.create(world.call);
+  const FileName name = name_of(FileKind::pack, "pack");
+  fs::remove_all(world.folder / "data");
+  int listed = 0;
+  store.list(
+      FileKind::pack, [&](const FileInfo&) { ++listed; }, world.call);
+  CHECK(listed == 0);
+  save_text(store, name, "pack", SaveMode::replace, world.call);
+  store.list(
+      FileKind::pack, [&](const FileInfo&) { ++listed; }, world.call);
+  CHECK(listed == 1);
+}
+
+TEST_CASE("directory store: leftovers, strangers and packs in a wrong folder are not listed") {
+  World world;
+  DirectoryStore store(world.folder, world.random);
+  store.create(world.call);
+  const FileName name = name_of(FileKind::pack, "pack");
+  save_text(store, name, "pack", SaveMode::replace, world.call);
+  const fs::path shard = (world.folder / name.path()).parent_path();
+  std::ofstream(shard / (name.id + "-tmp-0123456789abcdef")) << "half";
+  std::ofstream(shard / "README") << "hello";
+  const std::string other = name.id.substr(0, 2) == "00" ? "01" : "00";
+  std::ofstream(world.folder / "data" / other / name.id) << "pack";
+  fs::create_directory(shard / (name.id.substr(0, 2) + std::string(62, '0')));
+  std::vector<FileInfo> found;
+  store.list(
+      FileKind::pack, [&](const FileInfo& info) { found.push_back(info); }, world.call);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].id == name.id);
+  CHECK(found[0].size == 4);
+}
+
+TEST_CASE(
+    "directory store: without its folder there is no repository, and none is made by a save") {
+  World world;
+  const fs::path root = world.folder / "missing";
+  DirectoryStore store(root, world.random);
+  const FileName config = name_of(FileKind::config, "");
+  CHECK(kind_of([&] { load_text(store, config, world.call); }) == ErrorKind::no_repository);
+  CHECK(kind_of([&] { save_text(store, config, "x", SaveMode::replace, world.call); }) ==
+        ErrorKind::no_repository);
+  CHECK_FALSE(store.size_of(config, world.call));
+  CHECK_FALSE(fs::exists(root));
+}
+
+TEST_CASE("directory store: a file in place of the repository is an error that names it") {
+  World world;
+  const fs::path root = world.folder / "file";
+  std::ofstream(root) << "no folder";
+  DirectoryStore store(root, world.random);
+  try {
+    store.create(world.call);
+    FAIL("a file is no folder");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find(root.string()) == 0);
+  }
+}
+
+}  // namespace
+}  // namespace kubedr::storage
