@@ -15,6 +15,19 @@ constexpr char kServer[] = "Which server, as whom";
 constexpr char kWhere[] = "Where things are";
 constexpr char kOutput[] = "Output";
 
+// Usage lines begin with what a kubectl user types.
+class Help final : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* app, std::string /*name*/) const override {
+    if (app->get_parent() == nullptr) return "\nUsage:\n  kubectl kubedr VERB [NAME] [flags]\n";
+    std::string usage = "\nUsage:\n  kubectl kubedr " + app->get_name();
+    for (const CLI::Option* option : app->get_options()) {
+      if (option->get_positional()) usage += " [" + option->get_name(true) + "]";
+    }
+    return usage + " [flags]\n";
+  }
+};
+
 void add_server_flags(CLI::App& root, Flags& flags) {
   kube::Flags& kube = flags.kube;
   root.add_option("--kubeconfig", kube.kubeconfig, "Path of the kubeconfig file")->group(kServer);
@@ -125,7 +138,7 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   root.description(
       "Backs up etcd and the cluster's certificates to S3, verified and restorable, and keeps the\n"
       "cluster's view of it.");
-  root.usage("Usage: kubectl kubedr VERB [NAME] [flags]");
+  root.formatter(std::make_shared<Help>());  // shared: CLI11 takes it so
   root.footer(
       "Examples:\n"
       "  kubectl kubedr install                     # once: the custom resources\n"
@@ -149,7 +162,7 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_version(root, action);
   for (CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; })) {
     verb->fallthrough();  // global flags may stand behind the verb, as with kubectl
-    verb->usage("Usage: kubectl kubedr " + verb->get_name() + " [flags]");
+    verb->formatter(root.get_formatter());
   }
 }
 

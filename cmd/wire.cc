@@ -6,6 +6,7 @@
 
 #include <array>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -224,6 +225,10 @@ Wired::Wired(const Context& context)
   if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
     services_->writer.spool_folder = folder;
   }
+}
+
+std::vector<Json> Wired::collected() const {
+  return cluster_->collected();
 }
 
 std::string user_agent() {

@@ -2,6 +2,7 @@
 #define KUBEDR_CMD_WIRE_H
 
 #include <memory>
+#include <vector>
 
 #include "cluster/cluster.h"
 #include "cmd/context.h"
@@ -18,7 +19,7 @@ class Wired {
   const workflow::Services& services() const { return *services_; }
 
   // What would have been written, where there is no API server; for reports.
-  std::vector<Json> collected() const { return cluster_->collected(); }
+  std::vector<Json> collected() const;
 
  private:
   std::unique_ptr<cluster::Cluster> cluster_;

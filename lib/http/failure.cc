@@ -58,7 +58,8 @@ Meaning handshake(std::string_view detail) {
     return {ErrorKind::unavailable, "the server does not speak TLS", "use http:// or another port",
             kPointless};
   }
-  return {ErrorKind::unavailable, "TLS handshake failed", {}, kNeverArrived};
+  return {ErrorKind::unavailable, "TLS handshake failed",
+          "if the server speaks plain HTTP, use http://", kNeverArrived};
 }
 
 Meaning meaning_of(CURLcode code, std::string_view detail) {

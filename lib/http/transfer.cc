@@ -434,15 +434,18 @@ void Transfer::require_success() const {
 // and its alert is mostly lost: the connection is reset before libcurl comes to read. Hardly
 // anything but that judgement falls into this moment.
 bool Transfer::hung_up_after_handshake() const {
-  const bool could_not_send = result_ == CURLE_SEND_ERROR || result_ == CURLE_HTTP2;
-  if (!could_not_send || received_ != 0) return false;
   curl_off_t handshake = 0;
   curl_off_t sent = 0;
   long connects = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_APPCONNECT_TIME_T, &handshake);
   curl_easy_getinfo(easy_.get(), CURLINFO_SIZE_UPLOAD_T, &sent);
   curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &connects);
-  return handshake > 0 && sent == 0 && connects > 0;
+  // HTTP/2's first bytes go out before libcurl notes the time of the handshake.
+  const bool is_preface_lost = result_ == CURLE_HTTP2 && url_.scheme == "https" &&
+                               std::string_view(detail_.data()).starts_with("Send failure");
+  const bool is_request_lost = result_ == CURLE_SEND_ERROR && handshake > 0;
+  const bool is_first_moment = connects > 0 && sent == 0 && received_ == 0;
+  return is_first_moment && (is_preface_lost || is_request_lost);
 }
 
 void Transfer::throw_fault() const {

@@ -14,8 +14,7 @@ std::string go_json_string(std::string_view text);
 // strconv.Quote without the outer quotes: how restic stores names that may be any bytes.
 std::string go_quote(std::string_view bytes);
 
-// The reverse. Empty optional-like flag: false when `text` is not what go_quote writes or Go's
-// Unquote takes.
+// The reverse; false when Go's Unquote would not take `text`.
 bool go_unquote(std::string_view text, std::string& bytes);
 
 bool is_utf8(std::string_view bytes);

@@ -7,6 +7,12 @@
 
 namespace kubedr::repo {
 
+namespace {
+
+constexpr std::size_t kHeaderRoom = std::size_t{128} << 10;  // 3,000 entries
+
+}  // namespace
+
 Bytes BufferPool::take() {
   {
     const std::lock_guard guard(mutex_);
@@ -22,8 +28,8 @@ Bytes BufferPool::take() {
 }
 
 void BufferPool::give(Bytes buffer) {
-  // One that grew far beyond the usual would keep its memory for nothing.
-  if (buffer.capacity() > 2 * reserve_) return;
+  // One that grew beyond the usual would keep its memory for nothing.
+  if (buffer.capacity() > reserve_ + reserve_ / 4) return;
   const std::lock_guard guard(mutex_);
   if (free_.size() < keep_) free_.push_back(std::move(buffer));
 }
@@ -38,6 +44,9 @@ std::vector<SealedBlobs> Packer::add(const SealedBlobs& blobs) {
     }
     const ByteView sealed = ByteView(blobs.bytes).subspan(entry.offset, entry.length);
     entry.offset = static_cast<std::uint32_t>(open_.bytes.size());
+    // Just what the last blob and the header need: doubling would cost another whole pack.
+    const std::size_t needed = open_.bytes.size() + sealed.size() + kHeaderRoom;
+    if (needed > open_.bytes.capacity() && needed > pack_bytes_) open_.bytes.reserve(needed);
     append(open_.bytes, sealed);
     open_.entries.push_back(entry);
     if (open_.bytes.size() >= pack_bytes_) full.push_back(std::exchange(open_, {}));

@@ -2,7 +2,7 @@
 //
 // Input: 16 KiB pages in the manner of a bbolt file of Kubernetes objects: three quarters of each
 // page hold JSON-like text with its own numbers, the rest random bytes (ids, Helm releases,
-// tokens), which is what makes zstd level 1 shrink such a file to about 45 %. There are no runs of
+// tokens), which is what makes zstd level 1 shrink such a file to about 40 %. There are no runs of
 // zeros: cutting by content would find a border in each and skip nearly everything. Each step runs
 // seven times over 128 MiB; the median and the spread are printed.
 

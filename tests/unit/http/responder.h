@@ -39,6 +39,15 @@ class Peer {
     return request;
   }
 
+  // So many bytes, fewer at the end.
+  std::string receive_bytes(std::size_t size) {
+    while (pending_.size() < size && more()) {
+    }
+    std::string bytes = pending_.substr(0, size);
+    pending_.erase(0, size);
+    return bytes;
+  }
+
   // False when the other side is gone.
   bool send(std::string_view text) {
     while (!text.empty()) {

@@ -172,7 +172,7 @@ TEST_CASE("a stale lock still blocks, an empty file does not, a damaged one is n
   Repository repository = world.open(world.store);
   const auto exclusive = [&] { repository.lock_exclusive(kOwner, kNoRetry, world.call); };
 
-  world.store.save({FileKind::lock, std::string(64, '0')}, {}, {}, SaveMode::replace, world.call);
+  overwrite(world.store, {FileKind::lock, std::string(64, '0')}, {}, world.call);
   CHECK(!error_of(exclusive));
 
   LockInfo old = bobs_lock(false);
@@ -319,7 +319,7 @@ TEST_CASE("release reports a failure; the scope of a moved lock stays valid") {
   Lock lock = std::move(taken);
   CHECK(&lock.scope() == &scope);
   CHECK_NOTHROW(lock.require_held(scope));
-  store.add({.operation = Operation::remove});
+  store.add({.operation = Operation::remove, .kind = FileKind::lock});
   CHECK(error_of([&] { lock.release(world.call); })->kind() == ErrorKind::unavailable);
   CHECK(error_of([&] { lock.require_held(world.call); })->kind() == ErrorKind::internal);
   CHECK(scope.stopped());

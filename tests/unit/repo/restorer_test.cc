@@ -237,13 +237,12 @@ TEST_CASE("damage is corrupt with the path in the snapshot, and leaves no half f
   const BlobId root =
       restore.tree({restore.folder("data", {restore.file("db", noise(1'000'000, 7))})});
   restore.finish();
-  std::string pack;
   for (const std::string& id : names(world.store, FileKind::pack, world.call)) {
     const FileName name{FileKind::pack, id};
     if (*world.store.size_of(name, world.call) < 200'000) continue;
     Bytes bytes = world.store.load(name, 10 << 20, world.call);
     bytes[50'000] ^= 1U;
-    world.store.save(name, bytes, {}, SaveMode::replace, world.call);
+    overwrite(world.store, name, bytes, world.call);
   }
   const auto error = error_of([&] { restore.run(root); });
   REQUIRE(error);
@@ -263,7 +262,7 @@ TEST_CASE("a missing pack is made good by other copies of its blobs") {
   const PackId copy(sha256(as_bytes("copy")));
   const FileName name{FileKind::pack, first.hex()};
   const Bytes pack = world.store.load(name, 10 << 20, world.call);
-  world.store.save({FileKind::pack, copy.hex()}, pack, {}, SaveMode::replace, world.call);
+  overwrite(world.store, {FileKind::pack, copy.hex()}, pack, world.call);
   IndexedPack indexed{copy, {}};
   for (const BlobId& id : node.content) {
     indexed.entries.push_back(restore.index.find({BlobType::data, id})->entry);
@@ -280,7 +279,10 @@ TEST_CASE("a store that fails ends the restore with its own error and no half fi
   Restore restore(store, world);
   const BlobId root = restore.tree({restore.file("db", noise(3'000'000, 9))});
   restore.finish();
-  store.add({.call = 3, .times = Fault::kForever, .operation = Operation::load_range});
+  store.add({.call = 3,
+             .times = Fault::kForever,
+             .operation = Operation::load_range,
+             .kind = FileKind::pack});
   CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::unavailable);
   CHECK(fs::is_empty(restore.target));
 }

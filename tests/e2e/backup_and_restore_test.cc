@@ -1,0 +1,128 @@
+// A location is initialized, a policy backed up twice, a snapshot restored; restic, etcdutl, etcd and
+// kube-apiserver agree with what we say.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "e2e/world.h"
+#include "support/restic.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+Json json_of(const RunResult& result) {
+  REQUIRE_MESSAGE(result.ok(), result.err);
+  return parse_json(result.out, "stdout");
+}
+
+}  // namespace
+
+TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("story");
+  REQUIRE(plane.api()
+              .kubectl({"create", "secret", "generic", "precious", "--from-literal=answer=42"})
+              .ok());
+
+  const RunResult init = plane.kubedr({"init", "story"});
+  REQUIRE_MESSAGE(init.ok(), init.err);
+  const Json first = json_of(plane.kubedr({"backup", "story", "-o", "json"}));
+  const Json second = json_of(plane.kubedr({"backup", "story", "-o", "json"}));
+  CHECK(first.at("filesNew") == 6);
+  CHECK(first.at("parentId") == "");
+  CHECK(second.at("filesNew") == 0);
+  CHECK(second.at("filesChanged") == 1);  // the certificates did not change
+  CHECK(second.at("parentId") == first.at("snapshotId"));
+  CHECK(first.at("failedSteps").empty());
+
+  const TempDir folder;
+  const std::string ours = (folder / "ours").string();
+  const RunResult restored =
+      plane.kubedr({"restore", second.at("record").get<std::string>(), "--target", ours});
+  REQUIRE_MESSAGE(restored.ok(), restored.err);
+  CHECK(restored.out.find("etcdutl snapshot restore") != std::string::npos);
+  CHECK(restored.out.find("--name default") != std::string::npos);
+  struct stat info {};
+  REQUIRE(stat(ours.c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0700);
+
+  // Links in the certificates' folder arrive as the files they point to.
+  std::map<std::string, std::string> certificates = files_below(plane.certs());
+  certificates["current.crt"] = certificates["apiserver.crt"];
+  CHECK(files_below(ours + "/data/certificates") == certificates);
+
+  const std::string snapshot = second.at("snapshotId").get<std::string>();
+  for (const char* version : {"0.14", "0.18"}) {
+    CAPTURE(version);
+    const auto env = plane.restic_env("story");
+    const RunResult check = restic(version, {"check", "--read-data"}, env);
+    CHECK_MESSAGE(check.ok(), check.out + check.err);
+    CHECK(check.out.find("no errors were found") != std::string::npos);
+    const std::string theirs = (folder / (std::string("restic-") + version)).string();
+    REQUIRE(restic(version, {"restore", snapshot, "--target", theirs}, env).ok());
+    CHECK(files_below(theirs) == files_below(ours));
+  }
+
+  const std::string db = ours + "/data/etcd-snapshot.db";
+  const std::string etcdutl = find_server("etcdutl").string();
+  const RunResult status = run({etcdutl, "snapshot", "status", db, "-w", "json"});
+  REQUIRE_MESSAGE(status.ok(), status.err);
+  CHECK(parse_json(status.out, "etcdutl").at("revision").get<std::int64_t>() >=
+        second.at("etcd").at("revision").get<std::int64_t>());
+
+  const std::string data = (folder / "new-etcd").string();
+  REQUIRE(run({etcdutl, "snapshot", "restore", db, "--data-dir", data}).ok());
+  EtcdOptions options;
+  options.data = data;
+  const EtcdServer again(options);
+  const KubeApi api(again);
+  const RunResult secret = api.kubectl({"get", "secret", "precious", "-o", "jsonpath={.data.answer}"});
+  CHECK(secret.out == "NDI=");
+}
+
+TEST_CASE("restore: writes nothing into a folder that holds something") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("full-target");
+  REQUIRE(plane.kubedr({"init", "full-target"}).ok());
+  REQUIRE(plane.kubedr({"backup", "full-target"}).ok());
+  const TempDir folder;
+  folder.write("target/mine", "keep");
+  const RunResult result = plane.kubedr({"restore", "latest", "--policy", "full-target", "--target",
+                                         (folder / "target").string()});
+  CHECK(result.exit.code == 2);
+  CHECK(files_below(folder / "target") == std::map<std::string, std::string>{{"mine", "keep"}});
+}
+
+TEST_CASE("backup: an idle etcd's snapshot equals what etcdctl saves, and adds next to nothing") {
+  EtcdOptions options;
+  options.tls = true;
+  EtcdServer etcd(options);
+  etcd.fill("/registry/configmaps/default/c", 300, 2000);
+  const TempDir folder;
+  const std::string repository = (folder / "repository").string();
+  const std::map<std::string, std::string> env = {
+      {"RESTIC_PASSWORD", kPassword},
+      {"ETCDCTL_CACERT", etcd.ca_file().string()},
+      {"ETCDCTL_CERT", etcd.client_cert_file().string()},
+      {"ETCDCTL_KEY", etcd.client_key_file().string()},
+      {"ETCDCTL_ENDPOINTS", etcd.endpoint()}};
+  REQUIRE(kubedr({"init", "--repo", repository}, env).ok());
+  REQUIRE(kubedr({"backup", "--repo", repository}, env).ok());
+  const Json second = json_of(kubedr({"backup", "--repo", repository, "-o", "json"}, env));
+  CHECK(second.at("dataAdded").get<std::int64_t>() < 20'000);
+  const std::string saved = (folder / "saved.db").string();
+  ProcessOptions process;
+  process.env = env;
+  REQUIRE(run({find_server("etcdctl").string(), "snapshot", "save", saved}, process).ok());
+  const std::string target = (folder / "target").string();
+  REQUIRE(kubedr({"restore", "latest", "--repo", repository, "--target", target}, env).ok());
+  CHECK(read_text(target + "/data/etcd-snapshot.db") == read_text(saved));
+}

@@ -1,0 +1,101 @@
+#ifndef KUBEDR_E2E_FAULTS_H
+#define KUBEDR_E2E_FAULTS_H
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "e2e/world.h"
+#include "support/byte_proxy.h"
+
+// What the stories of faults ask again and again.
+namespace kubedr::test {
+
+// The binary, started and not waited for; environment as with kubedr().
+Process start_kubedr(const std::vector<std::string>& args,
+                     const std::map<std::string, std::string>& env = {});
+
+// It failed with that code, and stderr says why in one message with that text, and what to do next;
+// nothing is on stdout.
+void check_failed(const RunResult& result, int code, std::string_view text);
+
+// The same without a word on what to do next: where there is nothing to be done.
+void check_failed_plainly(const RunResult& result, int code, std::string_view text);
+
+bool has(const std::string& text, std::string_view part);
+
+// Polls until the answer is yes; false after that time.
+bool eventually(const std::function<bool()>& yes,
+                std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+// The part of a request that begins so is on its way through the proxy.
+bool saw_request(const ByteProxy& proxy, std::string_view start);
+
+// A policy of the shared control plane that has one good backup. A backup that fails must leave
+// the figures of that one alone and patch exactly four fields.
+class BackedUpPolicy {
+ public:
+  BackedUpPolicy(ControlPlane& plane, std::string name,
+                 const std::map<std::string, std::string>& spec = {});
+
+  const std::string& name() const { return name_; }
+
+  // Runs `backup NAME` with these flags too.
+  RunResult backup(std::vector<std::string> flags = {}, const std::string& user = "admin") const;
+
+  // The status tells of a failure with that text and nothing else changed; one more event of type
+  // Error says the same; the repository lists the good backups and is sound.
+  void check_failure_is_published(std::string_view text);
+
+  std::vector<std::string> snapshot_ids() const;
+  Json status() const;
+  int events(const std::string& reason) const;
+
+  // Everything is well: this backup counts, and restic finds no fault.
+  void check_next_backup_works();
+
+  // By restic's check, with the data read.
+  void check_repository() const;
+
+ private:
+  ControlPlane& plane_;
+  const std::string name_;
+  Json good_status_;
+  std::vector<std::string> good_snapshots_;
+  int failures_ = 0;
+};
+
+// A repository in a folder or bucket without any cluster, and a plain etcd to fill it from.
+class BareRepository {
+ public:
+  explicit BareRepository(std::string url);                  // a folder
+  BareRepository(const S3Server& s3, const std::string& bucket);  // s3:...
+
+  const std::string& url() const { return url_; }
+
+  // With --repo URL, or another way to the same repository.
+  RunResult run(std::vector<std::string> args, const std::string& url = "") const;
+  Process start(std::vector<std::string> args, const std::string& url = "") const;
+
+  const std::map<std::string, std::string>& env() const { return env_; }
+  std::map<std::string, std::string> restic_env() const;
+
+  std::vector<std::string> snapshot_ids() const;
+  void check_repository() const;
+
+ private:
+  std::vector<std::string> with_repo(std::vector<std::string> args, const std::string& url) const;
+
+  std::string url_;
+  std::map<std::string, std::string> env_;
+};
+
+// One etcd without TLS and with some MB in it, shared by the stories of a test binary.
+EtcdServer& plain_etcd();
+
+}  // namespace kubedr::test
+
+#endif  // KUBEDR_E2E_FAULTS_H

@@ -1,0 +1,231 @@
+#include "e2e/faults.h"
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "crd/resources.h"
+#include "support/restic.h"
+
+namespace kubedr::test {
+namespace {
+
+// How many lines begin so, and whether a line with a hint follows the last of them.
+struct Messages {
+  int count = 0;
+  bool hint = false;
+};
+
+Messages messages_in(const std::string& text) {
+  Messages found;
+  bool inside = false;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (line.starts_with("error: ")) {
+      ++found.count;
+      inside = true;
+    } else if (inside && line.starts_with("  ") && line.size() > 2) {
+      found.hint = true;
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> ids_of(const RunResult& listed) {
+  REQUIRE_MESSAGE(listed.ok(), listed.err);
+  std::vector<std::string> ids;
+  for (const Json& one : parse_json(listed.out, "snapshots").at("snapshots")) {
+    ids.push_back(one.at("id").get<std::string>());
+  }
+  return ids;
+}
+
+void check_with_restic(const std::map<std::string, std::string>& env) {
+  const RunResult check = restic("0.18", {"check", "--read-data"}, env);
+  CHECK_MESSAGE(check.ok(), check.out + check.err);
+  CHECK_MESSAGE(has(check.out, "no errors were found"), check.out + check.err);
+}
+
+}  // namespace
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+bool eventually(const std::function<bool()>& yes, std::chrono::milliseconds timeout) {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  while (!yes()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+bool saw_request(const ByteProxy& proxy, std::string_view start) {
+  for (const std::string& request : proxy.requests()) {
+    if (request.starts_with(start)) return true;
+  }
+  return false;
+}
+
+Process start_kubedr(const std::vector<std::string>& args,
+                     const std::map<std::string, std::string>& env) {
+  static const TempDir home;
+  ProcessOptions options;
+  options.env = env;
+  options.env.try_emplace("HOME", home.path().string());
+  std::vector<std::string> argv{KUBEDR_BINARY};
+  argv.insert(argv.end(), args.begin(), args.end());
+  return Process(argv, options);
+}
+
+void check_failed_plainly(const RunResult& result, int code, std::string_view text) {
+  CAPTURE(result.err);
+  CHECK_FALSE(result.timed_out);
+  CHECK(result.exit.code == code);
+  CHECK(result.out == "");
+  CHECK(messages_in(result.err).count == 1);
+  CHECK_MESSAGE(has(result.err, text), text);
+}
+
+void check_failed(const RunResult& result, int code, std::string_view text) {
+  check_failed_plainly(result, code, text);
+  CHECK_MESSAGE(messages_in(result.err).hint, result.err);
+}
+
+BackedUpPolicy::BackedUpPolicy(ControlPlane& plane, std::string name,
+                               const std::map<std::string, std::string>& spec)
+    : plane_(plane), name_(std::move(name)) {
+  plane_.add_policy(name_, spec);
+  const RunResult init = plane_.kubedr({"init", name_});
+  REQUIRE_MESSAGE(init.ok(), init.err);
+  const RunResult first = backup();
+  REQUIRE_MESSAGE(first.ok(), first.err);
+  good_status_ = status();
+  good_snapshots_ = snapshot_ids();
+  REQUIRE(good_snapshots_.size() == 1);
+}
+
+RunResult BackedUpPolicy::backup(std::vector<std::string> flags, const std::string& user) const {
+  std::vector<std::string> args{"backup", name_};
+  args.insert(args.end(), flags.begin(), flags.end());
+  return plane_.kubedr(args, user);
+}
+
+Json BackedUpPolicy::status() const {
+  return plane_.get("metadatabackuppolicy", name_).at("status");
+}
+
+int BackedUpPolicy::events(const std::string& reason) const {
+  int count = 0;
+  for (const Json& event : plane_.events_of(name_)) {
+    if (event.at("reason") == reason) ++count;
+  }
+  return count;
+}
+
+std::vector<std::string> BackedUpPolicy::snapshot_ids() const {
+  // Not through the location: a story may have broken it.
+  std::map<std::string, std::string> env = plane_.restic_env(name_);
+  return ids_of(test::kubedr({"snapshots", "--repo", env.at("RESTIC_REPOSITORY"), "-o", "json"}, env));
+}
+
+void BackedUpPolicy::check_failure_is_published(std::string_view text) {
+  const Json now = status();
+  CAPTURE(now.dump(2));
+  Json expected = good_status_;
+  for (const char* field : {"backupStatus", "backupErrorMessage", "backupTime", "mbrName"}) {
+    REQUIRE(now.contains(field));
+    expected[field] = now.at(field);
+  }
+  CHECK(now == expected);
+  CHECK(now.at("backupStatus") == "Failed");
+  CHECK(now.at("mbrName") == "");
+  CHECK(parse_kubedr_time(now.at("backupTime").get<std::string>()));
+  const std::string message = now.at("backupErrorMessage").get<std::string>();
+  CHECK_MESSAGE(has(message, text), text);
+
+  std::vector<std::string> told;
+  for (const Json& event : plane_.events_of(name_)) {
+    if (event.at("reason") != "BackupFailed") continue;
+    CHECK(event.at("type") == "Error");
+    told.push_back(event.at("message").get<std::string>());
+  }
+  CHECK(static_cast<int>(told.size()) == ++failures_);
+  CHECK(std::find(told.begin(), told.end(), message) != told.end());
+  CHECK(snapshot_ids() == good_snapshots_);
+}
+
+void BackedUpPolicy::check_next_backup_works() {
+  const RunResult next = backup();
+  CHECK_MESSAGE(next.ok(), next.err);
+  good_status_ = status();
+  CHECK(good_status_.at("backupStatus") == "Completed");
+  CHECK(good_status_.at("backupErrorMessage") == "");
+  const std::vector<std::string> before = good_snapshots_;
+  good_snapshots_ = snapshot_ids();
+  CHECK(good_snapshots_.size() > before.size());
+  CHECK(std::equal(before.begin(), before.end(), good_snapshots_.begin()));
+  check_repository();
+}
+
+void BackedUpPolicy::check_repository() const {
+  check_with_restic(plane_.restic_env(name_));
+}
+
+BareRepository::BareRepository(std::string url)
+    : url_(std::move(url)), env_{{"RESTIC_PASSWORD", kPassword}} {}
+
+BareRepository::BareRepository(const S3Server& s3, const std::string& bucket)
+    : url_(fmt::format("s3:{}/{}", s3.url(), bucket)),
+      env_{{"RESTIC_PASSWORD", kPassword},
+           {"AWS_ACCESS_KEY_ID", s3.access_key()},
+           {"AWS_SECRET_ACCESS_KEY", s3.secret_key()}} {}
+
+std::vector<std::string> BareRepository::with_repo(std::vector<std::string> args,
+                                                   const std::string& url) const {
+  args.insert(args.end(), {"--repo", url.empty() ? url_ : url});
+  if (args.front() == "backup" &&
+      std::find(args.begin(), args.end(), "--etcd-endpoint") == args.end()) {
+    args.insert(args.end(), {"--etcd-endpoint", plain_etcd().endpoint()});
+  }
+  return args;
+}
+
+RunResult BareRepository::run(std::vector<std::string> args, const std::string& url) const {
+  return kubedr(with_repo(std::move(args), url), env_);
+}
+
+Process BareRepository::start(std::vector<std::string> args, const std::string& url) const {
+  return start_kubedr(with_repo(std::move(args), url), env_);
+}
+
+std::map<std::string, std::string> BareRepository::restic_env() const {
+  std::map<std::string, std::string> env = env_;
+  env["RESTIC_REPOSITORY"] = url_;
+  return env;
+}
+
+std::vector<std::string> BareRepository::snapshot_ids() const {
+  return ids_of(run({"snapshots", "-o", "json"}));
+}
+
+void BareRepository::check_repository() const {
+  check_with_restic(restic_env());
+}
+
+EtcdServer& plain_etcd() {
+  static EtcdServer etcd;
+  static const bool filled = [] {
+    etcd.fill("/registry/configmaps/default/c", 1000, 3000);
+    return true;
+  }();
+  static_cast<void>(filled);
+  return etcd;
+}
+
+}  // namespace kubedr::test
