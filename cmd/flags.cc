@@ -200,6 +200,16 @@ std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& err
   return flag.empty() ? std::string(error.what()) : flag;
 }
 
+bool asks_for_json(const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "-ojson" || argument == "-o=json" || argument == "--output=json") return true;
+    const bool takes_next = argument == "-o" || argument == "--output";
+    if (takes_next && i + 1 < arguments.size() && arguments[i + 1] == "json") return true;
+  }
+  return false;
+}
+
 std::chrono::milliseconds parse_flag_duration(const std::string& flag, const std::string& text) {
   const auto duration = parse_duration(text);
   if (duration) return *duration;

@@ -45,6 +45,9 @@ std::vector<std::string> normalize_arguments(int argc, char** argv);
 std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
                                 const std::vector<std::string>& arguments);
 
+// Whether a line that could not be parsed asks for its failure as JSON.
+bool asks_for_json(const std::vector<std::string>& arguments);
+
 // --timeout and the like; "0" is none.
 //
 // errors   usage: `FLAG: invalid duration "x"`

@@ -54,8 +54,10 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return root.exit(help);
   } catch (const CLI::ParseError& error) {
-    throw Error(ErrorKind::usage, cmd::explain_parse_error(root, error, arguments),
-                "kubectl kubedr --help shows verbs and flags");
+    report(Error(ErrorKind::usage, cmd::explain_parse_error(root, error, arguments),
+                 "kubectl kubedr --help shows verbs and flags"),
+           cmd::asks_for_json(arguments));
+    return exit_code(ErrorKind::usage);
   }
   flags.kube.token = Secret(flags.token);
   wipe(flags.token.data(), flags.token.size());

@@ -144,7 +144,6 @@ std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   settings.location.credentials = kBareName;
   settings.policy.ref = {crd::Kind::policy, kBareName, name_space_of(context), "", ""};
   settings.policy.destination = kBareName;
-  settings.policy.schedule = "@daily";
   settings.policy.etcd_creds = kBareName;
   cluster::SecretData& keys = settings.secrets[kBareName];
   const auto add = [&](const char* key, Secret value) {

@@ -194,7 +194,8 @@ class Judge {
     const std::string object = policy.ref.display();
     std::optional<Schedule> schedule;
     try {
-      schedule = Schedule::parse(policy.schedule);
+      // A repository given on the command line has no schedule that anybody told us.
+      if (!policy.schedule.empty()) schedule = Schedule::parse(policy.schedule);
     } catch (const Error& error) {
       add(Severity::error, "bad-schedule", object, error.what(), error.hint());
     }

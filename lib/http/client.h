@@ -30,10 +30,10 @@ struct Tls {
 };
 
 enum class Version {
-  any,                 // HTTP/2 over TLS where the server offers it, else HTTP/1.1
-  http1,               // HTTP/1.1 only
-  http2,               // must be HTTP/2 over TLS (gRPC)
-  http2_prior,         // HTTP/2 over plain TCP without an upgrade (gRPC)
+  any,          // HTTP/2 over TLS where the server offers it, else HTTP/1.1
+  http1,        // HTTP/1.1 only
+  http2,        // must be HTTP/2 over TLS (gRPC)
+  http2_prior,  // HTTP/2 over plain TCP without an upgrade (gRPC)
 };
 
 enum class Proxy {
@@ -57,10 +57,10 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
   std::string method = "GET";
-  std::string url;      // complete and already escaped; sent to the byte as it stands
-  Headers headers;      // a header with an empty value is sent empty
+  std::string url;       // complete and already escaped; sent to the byte as it stands
+  Headers headers;       // a header with an empty value is sent empty
   Secret authorization;  // the Authorization header's value; kept out of `headers` and of every log
-  ByteView body;        // borrowed until the exchange ends
+  ByteView body;         // borrowed until the exchange ends
   std::size_t max_body = limits::kKubeBody;  // a longer answer is corrupt
 };
 
@@ -72,6 +72,7 @@ struct Response {
 
   // The last value of that name, or nullptr.
   const std::string* header(std::string_view name) const;
+
   std::string_view text() const { return as_text(body); }
 };
 

@@ -9,6 +9,17 @@
 
 namespace kubedr::repo {
 
+namespace {
+
+constexpr std::size_t kKeptScratch = 2 * limits::kMiB;
+
+// A worker that met one large chunk must not hold its memory for the rest of the run.
+void trim(Bytes& scratch) {
+  if (scratch.capacity() > kKeptScratch) Bytes().swap(scratch);
+}
+
+}  // namespace
+
 BlobSealer::BlobSealer(Sealer sealer, int version, bool verify)
     : sealer_(std::move(sealer)), version_(version), verify_(verify) {}
 
@@ -37,6 +48,8 @@ void BlobSealer::seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out) 
                   "this computer's memory may be faulty");
     }
   }
+  trim(frame_);
+  trim(opened_);
   entry.offset = static_cast<std::uint32_t>(offset);
   entry.length = static_cast<std::uint32_t>(sealed.size());
   out.entries.push_back(entry);

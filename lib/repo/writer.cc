@@ -248,6 +248,7 @@ void Writer::Impl::process(const Batch& batch, BlobSealer& blobs, SealedBlobs& s
   }
   count(BlobType::data, sealed.entries.size(), plain_bytes, sealed);
   pack(data_, sealed, blobs.sealer());
+  if (sealed.bytes.capacity() > 2 * kBatchBytes) Bytes().swap(sealed.bytes);
   // Last: whoever waits for the ids may flush the open packs next.
   batch.content->deliver(batch.first, ids);
 }

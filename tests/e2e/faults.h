@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,7 +72,7 @@ class BackedUpPolicy {
 // A repository in a folder or bucket without any cluster, and a plain etcd to fill it from.
 class BareRepository {
  public:
-  explicit BareRepository(std::string url);                  // a folder
+  explicit BareRepository(std::string url);                       // a folder
   BareRepository(const S3Server& s3, const std::string& bucket);  // s3:...
 
   const std::string& url() const { return url_; }
@@ -81,6 +82,7 @@ class BareRepository {
   Process start(std::vector<std::string> args, const std::string& url = "") const;
 
   const std::map<std::string, std::string>& env() const { return env_; }
+
   std::map<std::string, std::string> restic_env() const;
 
   std::vector<std::string> snapshot_ids() const;

@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/text.h"
-#include "crd/resources.h"
+#include "base/time.h"
 #include "support/restic.h"
 
 namespace kubedr::test {
@@ -46,8 +48,8 @@ std::vector<std::string> ids_of(const RunResult& listed) {
 
 void check_with_restic(const std::map<std::string, std::string>& env) {
   const RunResult check = restic("0.18", {"check", "--read-data"}, env);
-  CHECK_MESSAGE(check.ok(), check.out + check.err);
-  CHECK_MESSAGE(has(check.out, "no errors were found"), check.out + check.err);
+  CHECK_MESSAGE(check.ok(), (check.out + check.err));
+  CHECK_MESSAGE(has(check.out, "no errors were found"), (check.out + check.err));
 }
 
 }  // namespace
@@ -131,7 +133,8 @@ int BackedUpPolicy::events(const std::string& reason) const {
 std::vector<std::string> BackedUpPolicy::snapshot_ids() const {
   // Not through the location: a story may have broken it.
   std::map<std::string, std::string> env = plane_.restic_env(name_);
-  return ids_of(test::kubedr({"snapshots", "--repo", env.at("RESTIC_REPOSITORY"), "-o", "json"}, env));
+  return ids_of(
+      test::kubedr({"snapshots", "--repo", env.at("RESTIC_REPOSITORY"), "-o", "json"}, env));
 }
 
 void BackedUpPolicy::check_failure_is_published(std::string_view text) {
@@ -145,7 +148,7 @@ void BackedUpPolicy::check_failure_is_published(std::string_view text) {
   CHECK(now == expected);
   CHECK(now.at("backupStatus") == "Failed");
   CHECK(now.at("mbrName") == "");
-  CHECK(parse_kubedr_time(now.at("backupTime").get<std::string>()));
+  CHECK(parse_time(now.at("backupTime").get<std::string>()).has_value());
   const std::string message = now.at("backupErrorMessage").get<std::string>();
   CHECK_MESSAGE(has(message, text), text);
 

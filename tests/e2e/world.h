@@ -65,6 +65,15 @@ class ControlPlane {
   std::filesystem::path certs_;
 };
 
+// What a run that must have gone well wrote to stdout, as JSON.
+Json parsed(const RunResult& result);
+
+// etcdctl's environment for that server; ours too.
+std::map<std::string, std::string> etcdctl_env(const EtcdServer& etcd);
+
+// What `etcdctl snapshot save` makes of that server now; returns `file`.
+std::filesystem::path save_database(const EtcdServer& etcd, const std::filesystem::path& file);
+
 // What is in a file tree, by path relative to it: content of files, "-> target" of links.
 std::map<std::string, std::string> files_below(const std::filesystem::path& folder);
 

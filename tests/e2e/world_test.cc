@@ -7,6 +7,7 @@
 
 #include "base/hex.h"
 #include "base/yaml.h"
+#include "support/server.h"
 
 namespace kubedr::test {
 namespace {
@@ -127,6 +128,30 @@ std::map<std::string, std::string> ControlPlane::restic_env(const std::string& b
           {"RESTIC_PASSWORD", kPassword},
           {"AWS_ACCESS_KEY_ID", s3_.access_key()},
           {"AWS_SECRET_ACCESS_KEY", s3_.secret_key()}};
+}
+
+Json parsed(const RunResult& result) {
+  REQUIRE_MESSAGE(result.ok(), result.err);
+  return parse_json(result.out, "stdout");
+}
+
+std::map<std::string, std::string> etcdctl_env(const EtcdServer& etcd) {
+  std::map<std::string, std::string> env = {{"ETCDCTL_ENDPOINTS", etcd.endpoint()},
+                                            {"ETCDCTL_API", "3"}};
+  if (!etcd.tls()) return env;
+  env["ETCDCTL_CACERT"] = etcd.ca_file().string();
+  env["ETCDCTL_CERT"] = etcd.client_cert_file().string();
+  env["ETCDCTL_KEY"] = etcd.client_key_file().string();
+  return env;
+}
+
+std::filesystem::path save_database(const EtcdServer& etcd, const std::filesystem::path& file) {
+  ProcessOptions options;
+  options.env = etcdctl_env(etcd);
+  const RunResult saved =
+      run({find_server("etcdctl").string(), "snapshot", "save", file.string()}, options);
+  REQUIRE_MESSAGE(saved.ok(), saved.err);
+  return file;
 }
 
 std::map<std::string, std::string> files_below(const std::filesystem::path& folder) {

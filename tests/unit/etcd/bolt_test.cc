@@ -230,7 +230,7 @@ TEST_CASE("bolt: a member that is no JSON is refused with its id") {
 
 TEST_CASE("bolt: no flipped byte makes the reader do worse than refuse") {
   const Bytes good = small_db();
-  for (std::size_t at = 0; at < good.size(); at += at % 4096 < 900 ? 3 : 1500) {
+  for (std::size_t at = 0; at < good.size(); at += at % 4096 < 900 ? 3U : 1500U) {
     Bytes bad = good;
     bad[at] ^= 0xFF;
     CAPTURE(at);

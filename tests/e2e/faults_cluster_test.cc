@@ -1,0 +1,223 @@
+// What may be wrong with the API server, with the way to it and with what we may do there.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "e2e/faults.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+constexpr char kUser[] = "backup-only";
+
+Json rule(const std::string& group, const std::string& resource, std::vector<std::string> verbs) {
+  return {{"apiGroups", {group}}, {"resources", {resource}}, {"verbs", verbs}};
+}
+
+// What a backup needs, but one thing, granted to kUser while this lives.
+class Permissions {
+ public:
+  Permissions(ControlPlane& plane, const std::string& but) : plane_(plane) {
+    constexpr char kGroup[] = "kubedr.catalogicsoftware.com";
+    std::vector<Json> rules = {rule(kGroup, "backuplocations", {"get", "list"}),
+                               rule(kGroup, "metadatabackuppolicies", {"get", "list"}),
+                               rule("", "secrets", {"get"})};
+    const std::map<std::string, Json> others = {
+        {"record", rule(kGroup, "metadatabackuprecords", {"create", "get"})},
+        {"status", rule(kGroup, "metadatabackuppolicies/status", {"patch"})},
+        {"event", rule("", "events", {"create"})}};
+    for (const auto& [step, granted] : others) {
+      if (step != but) rules.push_back(granted);
+    }
+    plane_.apply(role("Role", rules).dump());
+    plane_.apply(role("ClusterRole", {rule("", "namespaces", {"get"})}).dump());
+    plane_.apply(binding("Role").dump());
+    plane_.apply(binding("ClusterRole").dump());
+    // The authorizer learns of it a moment later.
+    REQUIRE(eventually([&] {
+      return may("get", "secrets") && may("get", "namespaces") &&
+             may("create", "events") == (but != "event");
+    }));
+  }
+
+  Permissions(const Permissions&) = delete;
+  Permissions& operator=(const Permissions&) = delete;
+
+  ~Permissions() {
+    plane_.api().kubectl({"-n", kNamespace, "delete", "role,rolebinding", kUser});
+    plane_.api().kubectl({"delete", "clusterrole,clusterrolebinding", kUser});
+    eventually([&] { return !may("get", "secrets"); });
+  }
+
+ private:
+  static Json role(const std::string& kind, const std::vector<Json>& rules) {
+    Json object = {{"apiVersion", "rbac.authorization.k8s.io/v1"},
+                   {"kind", kind},
+                   {"metadata", {{"name", kUser}}},
+                   {"rules", rules}};
+    if (kind == "Role") object["metadata"]["namespace"] = kNamespace;
+    return object;
+  }
+
+  static Json binding(const std::string& kind) {
+    Json object = {
+        {"apiVersion", "rbac.authorization.k8s.io/v1"},
+        {"kind", kind + "Binding"},
+        {"metadata", {{"name", kUser}}},
+        {"subjects", {{{"kind", "User"}, {"name", kUser}}}},
+        {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", kind}, {"name", kUser}}}};
+    if (kind == "Role") object["metadata"]["namespace"] = kNamespace;
+    return object;
+  }
+
+  bool may(const std::string& verb, const std::string& resource) const {
+    return plane_.api()
+        .kubectl({"-n", kNamespace, "auth", "can-i", verb, resource, "--as", kUser})
+        .ok();
+  }
+
+  ControlPlane& plane_;
+};
+
+std::string kubeconfig_text(ControlPlane& plane) {
+  return read_text(plane.api().kubeconfig());
+}
+
+RunResult backup_with(const std::string& kubeconfig, std::vector<std::string> flags = {}) {
+  flags.insert(flags.begin(), {"backup", "any", "--kubeconfig", kubeconfig});
+  return test::kubedr(flags);
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("faults: a backup whose publishing is forbidden is safe, and says what is missing") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  for (const std::string step : {"record", "status", "event"}) {
+    CAPTURE(step);
+    BackedUpPolicy policy(plane, "no-" + step);
+    const Json before = policy.status();
+    const Permissions permissions(plane, step);
+    const RunResult result = policy.backup({"-o", "json"}, kUser);
+    CAPTURE(result.err);
+    REQUIRE(result.exit.code == 3);
+    const Json report = parse_json(result.out, "stdout");
+    REQUIRE(report.at("failedSteps").size() == 1);
+    const Json& failed = report.at("failedSteps")[0];
+    CHECK(failed.at("step") == step);
+    CHECK(has(failed.at("error").get<std::string>(), "forbidden"));
+    CHECK(failed.at("remedy") != "");
+    CHECK(has(result.err, fmt::format("warning: {} failed: ", step)));
+    CHECK(has(result.err, failed.at("remedy").get<std::string>()));
+
+    const std::vector<std::string> ids = policy.snapshot_ids();
+    REQUIRE(ids.size() == 2);
+    CHECK(ids.back() == report.at("snapshotId"));
+    const std::string record = report.at("record").get<std::string>();
+    const bool recorded =
+        plane.api().kubectl({"-n", kNamespace, "get", "metadatabackuprecord", record}).ok();
+    CHECK(recorded == (step != "record"));
+    CHECK((policy.status() == before) == (step == "status"));
+    CHECK(policy.events("BackupSucceeded") == (step == "event" ? 1 : 2));
+    policy.check_repository();
+  }
+}
+
+TEST_CASE("faults: a user who may do nothing is denied, and no snapshot is made") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "no-rights");
+  check_failed(policy.backup({}, "reader"), 21, "forbidden");
+  check_failed(plane.kubedr({"init", "no-rights"}, "reader"), 21, "forbidden");
+  CHECK(policy.snapshot_ids().size() == 1);
+  CHECK(policy.events("BackupFailed") == 0);
+}
+
+TEST_CASE("faults: an event whose name is taken is posted all the same") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "taken");
+  const Json object = plane.get("metadatabackuppolicy", "taken");
+  const std::string version = object.at("metadata").at("resourceVersion").get<std::string>();
+  plane.apply(Json{
+      {"apiVersion", "v1"},
+      {"kind", "Event"},
+      {"metadata",
+       {{"name", "kubedr.catalogicsoftware.com-v1alpha1-MetadataBackupPolicy-taken-" + version},
+        {"namespace", kNamespace}}},
+      {"involvedObject",
+       {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+        {"kind", "MetadataBackupPolicy"},
+        {"name", "taken"},
+        {"namespace", kNamespace}}},
+      {"reason", "Squatter"},
+      {"message", "somebody was here before"},
+      {"type",
+       "Normal"}}.dump());
+  const RunResult result = policy.backup();
+  CHECK_MESSAGE(result.exit.code == 0, result.err);
+  CHECK(policy.events("Squatter") == 1);
+  CHECK(policy.events("BackupSucceeded") == 2);
+}
+
+TEST_CASE("faults: a malformed kubeconfig, and names that are not in it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const std::string text = kubeconfig_text(plane);
+
+  check_failed_plainly(backup_with(folder.write("yaml", "a: [b").string()), 2, "yaml");
+  check_failed_plainly(backup_with(folder.write("list", "- a\n- b\n").string()), 2, "list");
+  const std::string good = folder.write("good", text).string();
+  check_failed(backup_with(good, {"--context", "nowhere"}), 2, "nowhere");
+  check_failed(backup_with(good, {"--cluster", "nowhere"}), 2, "nowhere");
+  check_failed(backup_with(good, {"--user", "nobody"}), 2, "nobody");
+  const RunResult missing = backup_with((folder / "missing").string());
+  CHECK((missing.exit.code == 2 || missing.exit.code == 4));
+  check_failed(missing, missing.exit.code, "missing");
+}
+
+TEST_CASE("faults: a token that the API server does not know") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const std::string text =
+      replaced(kubeconfig_text(plane), KubeApi::token("admin"), "stale-token-of-yesterday");
+  const RunResult result = backup_with(folder.write("config", text).string());
+  check_failed(result, 21, "Unauthorized");
+  CHECK_FALSE(has(result.err, "stale-token-of-yesterday"));
+}
+
+TEST_CASE("faults: an API server that is not there, or not trusted") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const std::string text = kubeconfig_text(plane);
+  const std::string good = folder.write("good", text).string();
+  const std::string nobody = fmt::format("https://127.0.0.1:{}", free_port());
+  check_failed(backup_with(good, {"--server", nobody}), 20, nobody);
+  const Certificates other;
+  const std::string authority = folder.write("ca.crt", other.ca_pem()).string();
+  check_failed(backup_with(good, {"--certificate-authority", authority}), 21, "certificate");
+}
+
+TEST_CASE("faults: without resource definitions the way out is named") {
+  KUBEDR_NEEDS("kube-apiserver");
+  EtcdServer etcd;
+  const KubeApi api(etcd);
+  const RunResult result =
+      test::kubedr({"backup", "nightly", "--kubeconfig", api.kubeconfig().string()});
+  check_failed(result, 4, "not installed");
+  CHECK(has(result.err, "kubectl kubedr install"));
+}

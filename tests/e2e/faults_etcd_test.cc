@@ -1,0 +1,242 @@
+// What may be wrong with etcd, with the way to it, and with the certificates' folder.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "e2e/faults.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+// Somewhere in the payload of the database's stream, far behind every other answer.
+constexpr std::uint64_t kInTheStream = 1'500'000;
+
+std::string through(const ByteProxy& proxy) {
+  return fmt::format("http://127.0.0.1:{}", proxy.port());
+}
+
+// A repository with one good backup of plain_etcd().
+struct Stored {
+  TempDir folder;
+  BareRepository repository{(folder / "repository").string()};
+  std::vector<std::string> good;
+
+  Stored() {
+    const RunResult init = repository.run({"init"});
+    REQUIRE_MESSAGE(init.ok(), init.err);
+    const RunResult first = repository.run({"backup"});
+    REQUIRE_MESSAGE(first.ok(), first.err);
+    good = repository.snapshot_ids();
+    REQUIRE(good.size() == 1);
+  }
+
+  RunResult backup_through(const ByteProxy& proxy, std::vector<std::string> flags = {}) const {
+    flags.insert(flags.begin(), {"backup", "--etcd-endpoint", through(proxy)});
+    return repository.run(flags);
+  }
+
+  // The failure left nothing but what a prune takes away.
+  void check_nothing_changed() const {
+    CHECK(repository.snapshot_ids() == good);
+    repository.check_repository();
+    CHECK(files_below(folder / "repository/locks").empty());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("faults: another cluster's etcd is not backed up as this one's") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "stranger");
+  EtcdServer stranger;
+  check_failed(policy.backup({"--etcd-endpoint", stranger.endpoint()}), 2,
+               "holds no Kubernetes cluster");
+  policy.check_failure_is_published("holds no Kubernetes cluster");
+
+  stranger.put("/registry/namespaces/kube-system",
+               "k8s\n\x01v1\x12Namespace 11111111-2222-3333-4444-555555555555");
+  const RunResult refused = policy.backup({"--etcd-endpoint", stranger.endpoint()});
+  check_failed(refused, 2, "belongs to another cluster");
+  CHECK(has(refused.err, "--any-etcd"));
+  policy.check_failure_is_published("belongs to another cluster");
+
+  const RunResult forced = policy.backup({"--etcd-endpoint", stranger.endpoint(), "--any-etcd"});
+  CHECK_MESSAGE(forced.ok(), forced.err);
+  CHECK(policy.status().at("backupStatus") == "Completed");
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: an etcd that cannot be reached") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-away");
+  const std::string nobody = fmt::format("https://127.0.0.1:{}", free_port());
+  check_failed(policy.backup({"--etcd-endpoint", nobody}), 20, nobody);
+  policy.check_failure_is_published(nobody);
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a client certificate that etcd does not accept") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-denied");
+  const Certificates other;
+  const Certificate client = other.issue({"root"});
+  const TempDir folder;
+  const std::string certificate = folder.write("client.crt", client.certificate_pem).string();
+  const std::string key = folder.write("client.key", client.key_pem).string();
+  check_failed(policy.backup({"--etcd-cert", certificate, "--etcd-key", key}), 21,
+               plane.etcd().endpoint());
+  policy.check_failure_is_published("certificate");
+
+  const std::string authority = folder.write("ca.crt", other.ca_pem()).string();
+  check_failed(policy.backup({"--etcd-cacert", authority}), 21, "certificate");
+  policy.check_failure_is_published("certificate");
+
+  const Certificate expired = plane.etcd().certificates().issue_expired({"root"});
+  folder.write("client.crt", expired.certificate_pem);
+  folder.write("client.key", expired.key_pem);
+  check_failed(policy.backup({"--etcd-cert", certificate, "--etcd-key", key}), 21,
+               plane.etcd().endpoint());
+  policy.check_failure_is_published("certificate");
+  check_failed(policy.backup({"--etcd-cert", certificate}), 2, "--etcd-key");
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: https spoken to an etcd without TLS, and http to one with it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-scheme");
+  const std::string https = fmt::format("https://127.0.0.1:{}", plain_etcd().port());
+  const RunResult no_tls = policy.backup({"--etcd-endpoint", https});
+  check_failed(no_tls, no_tls.exit.code, https);
+  CHECK((no_tls.exit.code == 20 || no_tls.exit.code == 2));
+  CHECK_MESSAGE(has(no_tls.err, "http://"), no_tls.err);
+  policy.check_failure_is_published(https);
+
+  const std::string http = fmt::format("http://127.0.0.1:{}", plane.etcd().port());
+  const RunResult with_tls = policy.backup({"--etcd-endpoint", http});
+  check_failed(with_tls, with_tls.exit.code, http);
+  CHECK((with_tls.exit.code == 20 || with_tls.exit.code == 2));
+  CHECK_MESSAGE(has(with_tls.err, "https://"), with_tls.err);
+  policy.check_failure_is_published(http);
+}
+
+TEST_CASE("faults: one bit flipped in etcd's stream is no backup") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.flip_at = kInTheStream;
+  rules.every_connection = true;
+  proxy.set(rules);
+  const RunResult flipped = stored.backup_through(proxy);
+  check_failed(flipped, 22, "digest");
+  stored.check_nothing_changed();
+  proxy.set({});
+  CHECK(stored.backup_through(proxy).ok());
+  CHECK(stored.repository.snapshot_ids().size() == 2);
+}
+
+TEST_CASE("faults: a flipped bit is told by status and event") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "flipped");
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.flip_at = kInTheStream;
+  rules.every_connection = true;
+  proxy.set(rules);
+  check_failed(policy.backup({"--etcd-endpoint", through(proxy), "--any-etcd"}), 22, "digest");
+  policy.check_failure_is_published("digest");
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: etcd's stream cut half way is no backup") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.cut_at = kInTheStream;
+  rules.every_connection = true;
+  proxy.set(rules);
+  check_failed(stored.backup_through(proxy), 20, through(proxy));
+  stored.check_nothing_changed();
+}
+
+TEST_CASE("faults: a stream that stalls ends with the backup's own time") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.stall_at = kInTheStream;
+  rules.every_connection = true;
+  proxy.set(rules);
+  const auto begin = std::chrono::steady_clock::now();
+  check_failed(stored.backup_through(proxy, {"--timeout", "8s"}), 20, "");
+  const auto took = std::chrono::steady_clock::now() - begin;
+  CHECK(took > std::chrono::seconds(7));
+  CHECK(took < std::chrono::seconds(20));
+  stored.check_nothing_changed();
+}
+
+// Takes a minute: the client's own idle limit.
+TEST_CASE("faults: a stream that stalls is given up after a minute without a byte") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.stall_at = kInTheStream;
+  rules.every_connection = true;
+  proxy.set(rules);
+  const auto begin = std::chrono::steady_clock::now();
+  check_failed(stored.backup_through(proxy), 20, through(proxy));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(90));
+  stored.check_nothing_changed();
+}
+
+TEST_CASE("faults: a slow etcd is no fault") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.bytes_per_second = 2'000'000;
+  proxy.set(rules);
+  const RunResult slow = stored.backup_through(proxy);
+  CHECK_MESSAGE(slow.ok(), slow.err);
+}
+
+TEST_CASE("faults: a certificates' folder with something unreadable fails the backup") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const std::filesystem::path certs = make_certificates(folder);
+  BackedUpPolicy policy(plane, "half-certs", {{"certsDir", certs.string()}});
+
+  std::filesystem::create_symlink("gone.crt", certs / "dangling.crt");
+  const RunResult dangling = policy.backup();
+  CHECK((dangling.exit.code == 1 || dangling.exit.code == 4));
+  check_failed(dangling, dangling.exit.code, "dangling.crt");
+  policy.check_failure_is_published("dangling.crt");
+  std::filesystem::remove(certs / "dangling.crt");
+
+  REQUIRE(mkfifo((certs / "pipe").c_str(), 0600) == 0);
+  check_failed(policy.backup(), 1, "pipe: neither a file nor a folder");
+  policy.check_failure_is_published("pipe: neither a file nor a folder");
+  std::filesystem::remove(certs / "pipe");
+
+  std::filesystem::create_directory_symlink("..", certs / "etcd/circle");
+  check_failed_plainly(policy.backup(), 1, "circle");
+  policy.check_failure_is_published("circle");
+  std::filesystem::remove(certs / "etcd/circle");
+
+  std::filesystem::rename(certs, folder / "elsewhere");
+  const RunResult missing = policy.backup();
+  check_failed(missing, 4, certs.string());
+  policy.check_failure_is_published(certs.string());
+  std::filesystem::rename(folder / "elsewhere", certs);
+  policy.check_next_backup_works();
+}

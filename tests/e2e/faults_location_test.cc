@@ -1,0 +1,331 @@
+// Wrong names, wrong Secrets, and init where something is in its way.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/hex.h"
+#include "e2e/faults.h"
+#include "support/restic.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+std::string encoded(const std::string& text) {
+  return to_base64(as_bytes(text));
+}
+
+// Replaces one key of a Secret; without a value it goes.
+void set_key(ControlPlane& plane, const std::string& secret, const std::string& key,
+             const std::optional<std::string>& value) {
+  const Json data = {{"data", {{key, value ? Json(encoded(*value)) : Json()}}}};
+  const RunResult patched = plane.api().kubectl(
+      {"-n", kNamespace, "patch", "secret", secret, "--type=merge", "-p", data.dump()});
+  REQUIRE_MESSAGE(patched.ok(), patched.err);
+}
+
+// status and event of an init that failed.
+void check_init_failure_is_published(ControlPlane& plane, const std::string& location,
+                                     std::string_view text) {
+  const Json object = plane.get("backuplocation", location);
+  const Json& status = object.at("status");
+  CAPTURE(status.dump(2));
+  CHECK(status.at("initStatus") == "Failed");
+  const std::string message = status.at("initErrorMessage").get<std::string>();
+  CHECK_MESSAGE(has(message, text), text);
+  CHECK_FALSE(object.at("metadata")
+                  .value("annotations", Json::object())
+                  .contains("initialized.annotations.kubedr.catalogicsoftware.com"));
+  const std::vector<Json> events = plane.events_of(location);
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].at("type") == "Error");
+  CHECK(events[0].at("reason") == "InitFailed");
+  CHECK(events[0].at("message") == message);
+}
+
+}  // namespace
+
+TEST_CASE("faults: a name that is not there is answered with the one that was meant") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("wrong-name");
+  const RunResult init = plane.kubedr({"init", "wrong-nome"});
+  check_failed(init, 4, "backuplocation \"wrong-nome\" not found in namespace \"kubedr-system\"");
+  CHECK(has(init.err, "did you mean \"wrong-name\"?"));
+  const RunResult backup = plane.kubedr({"backup", "rong-name"});
+  check_failed(backup, 4, "metadatabackuppolicy \"rong-name\" not found");
+  CHECK(has(backup.err, "did you mean \"wrong-name\"?"));
+  check_failed_plainly(plane.kubedr({"backup", "nothing-like-it"}), 4, "there are: ");
+  check_failed_plainly(plane.kubedr({"snapshots", "wrong-nome"}), 4, "not found");
+  CHECK(plane.events_of("wrong-name").empty());
+}
+
+TEST_CASE("faults: with -o json the error is one object on the last line of stderr") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("wrong-json");
+  const RunResult result = plane.kubedr({"backup", "wrong-jso", "-o", "json"});
+  CHECK(result.exit.code == 4);
+  CHECK(result.out == "");
+  const std::string text = result.err.substr(0, result.err.size() - 1);
+  const Json error = parse_json(text.substr(text.find_last_of('\n') + 1), "stderr").at("error");
+  CHECK(error.at("kind") == "not_found");
+  CHECK(error.at("exitCode") == 4);
+  CHECK(has(error.at("message").get<std::string>(), "wrong-jso"));
+  CHECK(has(error.at("hint").get<std::string>(), "wrong-json"));
+}
+
+TEST_CASE("faults: a policy whose location is not there says so in its status") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("no-place", {{"destination", "no-plaice"}});
+  check_failed(plane.kubedr({"backup", "no-place"}), 4, "backuplocation \"no-plaice\" not found");
+  const Json status = plane.get("metadatabackuppolicy", "no-place").at("status");
+  CHECK(status.size() == 4);
+  CHECK(status.at("backupStatus") == "Failed");
+  CHECK(has(status.at("backupErrorMessage").get<std::string>(), "no-plaice"));
+}
+
+TEST_CASE("faults: a Secret that is not there, or lacks a key, is named") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "bare-secret");
+  const std::string creds = "bare-secret-creds";
+
+  for (const char* key : {"access_key", "secret_key", "restic_repo_password"}) {
+    CAPTURE(key);
+    const Json secret = plane.get("secret", creds);
+    const std::string text = fmt::format("secret \"{}\" has no key \"{}\"", creds, key);
+    set_key(plane, creds, key, std::nullopt);
+    check_failed(policy.backup(), 4, text);
+    policy.check_failure_is_published(text);
+    plane.apply(Json{{"apiVersion", "v1"},
+                     {"kind", "Secret"},
+                     {"metadata", {{"name", creds}, {"namespace", kNamespace}}},
+                     {"data", secret.at("data")}}
+                    .dump());
+  }
+  const std::string etcd = "bare-secret-etcd";
+  const std::string key_there = plane.etcd().client_key_pem();
+  set_key(plane, etcd, "client.key", std::nullopt);
+  check_failed(policy.backup(), 4, "secret \"bare-secret-etcd\" has no key \"client.key\"");
+  policy.check_failure_is_published("client.key");
+  set_key(plane, etcd, "client.key", key_there);
+
+  REQUIRE(plane.api().kubectl({"-n", kNamespace, "delete", "secret", etcd}).ok());
+  check_failed(policy.backup(), 4, "secret \"bare-secret-etcd\" not found");
+  policy.check_failure_is_published("secret \"bare-secret-etcd\" not found");
+
+  REQUIRE(plane.api().kubectl({"-n", kNamespace, "delete", "secret", creds}).ok());
+  check_failed(policy.backup(), 4, "secret \"bare-secret-creds\" not found");
+  policy.check_failure_is_published("secret \"bare-secret-creds\" not found");
+
+  plane.add_policy("bare-secret");
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: keys and password with a newline at their end work, with a warning") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "newlines");
+  const std::string creds = "newlines-creds";
+  set_key(plane, creds, "access_key", plane.s3().access_key() + "\n");
+  set_key(plane, creds, "secret_key", plane.s3().secret_key() + "\n");
+  const RunResult keys = policy.backup();
+  CHECK_MESSAGE(keys.ok(), keys.err);
+  CHECK(has(keys.err, "key access_key ends in white space"));
+  CHECK(has(keys.err, "key secret_key ends in white space"));
+  CHECK_FALSE(has(keys.err, plane.s3().secret_key()));
+
+  set_key(plane, creds, "restic_repo_password", std::string(kPassword) + "\n");
+  const RunResult password = policy.backup();
+  CHECK_MESSAGE(password.ok(), password.err);
+  CHECK(has(password.err, "newline at its end"));
+  CHECK_FALSE(has(password.err, kPassword));
+  CHECK(policy.snapshot_ids().size() == 3);
+}
+
+TEST_CASE("faults: init makes no repository with a password that ends in a newline") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("new-newline");
+  set_key(plane, "new-newline-creds", "restic_repo_password", std::string(kPassword) + "\n");
+  const RunResult init = plane.kubedr({"init", "new-newline"});
+  check_failed(init, 2, "ends in a newline");
+  check_init_failure_is_published(plane, "new-newline", "ends in a newline");
+  CHECK(restic("0.18", {"cat", "config"}, plane.restic_env("new-newline")).exit.code != 0);
+}
+
+TEST_CASE("faults: init of an endpoint where nobody listens") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const std::string url = fmt::format("http://127.0.0.1:{}", free_port());
+  plane.add_location("nobody-there", url);
+  const auto begin = std::chrono::steady_clock::now();
+  check_failed(plane.kubedr({"init", "nobody-there"}), 20, url);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+  check_init_failure_is_published(plane, "nobody-there", "Fatal: ");
+}
+
+TEST_CASE("faults: init of an endpoint whose host is unknown") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("no-such-host", "http://minio.invalid:9000");
+  check_failed(plane.kubedr({"init", "no-such-host"}), 20, "minio.invalid");
+  check_init_failure_is_published(plane, "no-such-host", "minio.invalid");
+}
+
+TEST_CASE("faults: init of an S3 whose certificate nobody vouches for") {
+  KUBEDR_NEEDS("minio");
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const S3Server s3(S3Server::Scheme::https);
+  plane.add_location("untrusted", s3.url());
+  check_failed(plane.kubedr({"init", "untrusted"}), 21, "certificate");
+  check_init_failure_is_published(plane, "untrusted", "certificate");
+
+  // The remedy: its certificate authority in the Secret.
+  set_key(plane, "untrusted-creds", "ca.crt", s3.ca_pem());
+  const RunResult trusted = plane.kubedr({"init", "untrusted"});
+  CHECK_MESSAGE(trusted.ok(), trusted.err);
+  CHECK(plane.get("backuplocation", "untrusted").at("status").at("initStatus") == "Completed");
+}
+
+TEST_CASE("faults: S3's own words about a wrong key are in status and event") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("wrong-secret");
+  set_key(plane, "wrong-secret-creds", "secret_key", "surely-not-the-right-one");
+  const std::string signature = "signature we calculated does not match";
+  const RunResult wrong = plane.kubedr({"init", "wrong-secret"});
+  check_failed(wrong, 21, signature);
+  CHECK_FALSE(has(wrong.err, "surely-not-the-right-one"));
+  check_init_failure_is_published(plane, "wrong-secret", signature);
+
+  plane.add_location("wrong-access");
+  set_key(plane, "wrong-access-creds", "access_key", "nobody");
+  const std::string unknown = "Access Key Id you provided does not exist";
+  check_failed(plane.kubedr({"init", "wrong-access"}), 21, unknown);
+  check_init_failure_is_published(plane, "wrong-access", unknown);
+}
+
+TEST_CASE("faults: a backup with a wrong S3 key leaves the figures of the last good one") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "key-changed");
+  set_key(plane, "key-changed-creds", "secret_key", "surely-not-the-right-one");
+  check_failed(policy.backup(), 21, "signature we calculated does not match");
+  policy.check_failure_is_published("signature we calculated does not match");
+  set_key(plane, "key-changed-creds", "secret_key", plane.s3().secret_key());
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a bucket that S3 will not make is named, with S3's reason") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("bad-bucket");
+  const Json spec = {{"spec", {{"bucketName", "Not_A_Bucket"}}}};
+  REQUIRE(plane.api()
+              .kubectl({"-n", kNamespace, "patch", "backuplocation", "bad-bucket", "--type=merge",
+                        "-p", spec.dump()})
+              .ok());
+  const RunResult init = plane.kubedr({"init", "bad-bucket"});
+  CHECK((init.exit.code == 1 || init.exit.code == 2));
+  check_failed(init, init.exit.code, "Not_A_Bucket");
+  check_init_failure_is_published(plane, "bad-bucket", "Not_A_Bucket");
+}
+
+TEST_CASE("faults: init where a repository is already fails as the seed page shows it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("twice");
+  REQUIRE(plane.kubedr({"init", "twice"}).ok());
+  const auto env = plane.restic_env("twice");
+  const RunResult config = restic("0.18", {"cat", "config"}, env);
+  const RunResult keys = restic("0.18", {"list", "keys"}, env);
+  REQUIRE(config.ok());
+
+  const std::string text = fmt::format(
+      "Fatal: create key in repository at s3:{}/twice failed: repository master key and config "
+      "already initialized",
+      plane.s3().url());
+  check_failed(plane.kubedr({"init", "twice"}), 1, text);
+  const Json object = plane.get("backuplocation", "twice");
+  CHECK(object.at("status").at("initStatus") == "Failed");
+  CHECK(object.at("status").at("initErrorMessage") == text + "\n\n");
+  // The annotation of the first success stays, as in operator mode.
+  CHECK(object.at("metadata")
+            .at("annotations")
+            .at("initialized.annotations.kubedr.catalogicsoftware.com") == "true");
+  int errors = 0;
+  for (const Json& event : plane.events_of("twice")) {
+    if (event.at("reason") != "InitFailed") continue;
+    ++errors;
+    CHECK(event.at("type") == "Error");
+    CHECK(has(event.at("message").get<std::string>(), text));
+  }
+  CHECK(errors == 1);
+  CHECK(restic("0.18", {"cat", "config"}, env).out == config.out);
+  CHECK(restic("0.18", {"list", "keys"}, env).out == keys.out);
+
+  const RunResult again = plane.kubedr({"init", "twice", "--if-needed"});
+  CHECK_MESSAGE(again.ok(), again.err);
+  CHECK(plane.get("backuplocation", "twice").at("status").at("initStatus") == "Completed");
+}
+
+TEST_CASE("faults: of two inits on one empty bucket exactly one wins") {
+  KUBEDR_NEEDS("minio");
+  const S3Server s3;
+  for (int round = 0; round < 4; ++round) {
+    CAPTURE(round);
+    const BareRepository repository(s3, fmt::format("race-{}", round));
+    Process one = repository.start({"init"});
+    Process two = repository.start({"init"});
+    const auto first = one.wait(std::chrono::seconds(60));
+    const auto second = two.wait(std::chrono::seconds(60));
+    REQUIRE((first && second));
+    CAPTURE(one.err());
+    CAPTURE(two.err());
+    CHECK(std::min(first->code, second->code) == 0);
+    CHECK(std::max(first->code, second->code) == 1);
+    CHECK(has((first->code == 0 ? two : one).err(), "already initialized"));
+    CHECK(repository.snapshot_ids().empty());
+    CHECK(restic("0.18", {"list", "keys"}, repository.restic_env()).ok());
+    CHECK(restic("0.11", {"snapshots"}, repository.restic_env()).exit.code != 0);  // version 2
+    CHECK(repository.run({"backup"}).ok());
+    repository.check_repository();
+  }
+}
+
+TEST_CASE("faults: our init and restic's on one empty bucket never leave what one cannot open") {
+  KUBEDR_NEEDS("minio");
+  KUBEDR_NEEDS("restic-0.18");
+  const S3Server s3;
+  for (int round = 0; round < 6; ++round) {
+    CAPTURE(round);
+    const BareRepository repository(s3, fmt::format("mixed-{}", round));
+    ProcessOptions options;
+    options.env = repository.restic_env();
+    // restic derives its key for about half a second before it writes: meet it there.
+    Process theirs({find_server("restic-0.18").string(), "init"}, options);
+    std::this_thread::sleep_for(std::chrono::milliseconds(150 * round));
+    Process ours = repository.start({"init"});
+    const auto their_end = theirs.wait(std::chrono::seconds(60));
+    const auto our_end = ours.wait(std::chrono::seconds(60));
+    REQUIRE((their_end && our_end));
+    CAPTURE(theirs.err());
+    CAPTURE(ours.err());
+    CHECK((their_end->code == 0 || our_end->code == 0));
+    const RunResult listed = repository.run({"snapshots"});
+    CHECK_MESSAGE(listed.ok(), listed.err);
+    const RunResult restic_lists = restic("0.18", {"snapshots"}, repository.restic_env());
+    CHECK_MESSAGE(restic_lists.ok(), restic_lists.err);
+    const RunResult backup = repository.run({"backup"});
+    CHECK_MESSAGE(backup.ok(), backup.err);
+    repository.check_repository();
+  }
+}

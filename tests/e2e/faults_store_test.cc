@@ -1,0 +1,377 @@
+// What may be wrong with a repository, or happen to it while we write.
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/hex.h"
+#include "e2e/faults.h"
+#include "support/restic.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+void flip_a_bit(const std::filesystem::path& file) {
+  std::string content = read_text(file);
+  REQUIRE(content.size() > 20);
+  content[content.size() / 2] = static_cast<char>(content[content.size() / 2] ^ 1);
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+  std::ofstream(file, std::ios::binary) << content;
+}
+
+// A small file system of its own, gone with this.
+class SmallDisk {
+ public:
+  explicit SmallDisk(const std::string& size)
+      : mounted_(mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) ==
+                 0) {}
+
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  ~SmallDisk() {
+    if (mounted_) umount2(folder_.path().c_str(), MNT_DETACH);
+  }
+
+  bool mounted() const { return mounted_; }
+
+  std::filesystem::path repository() const { return folder_ / "repository"; }
+
+  std::uint64_t free_bytes() const {
+    struct statvfs info {};
+
+    REQUIRE(statvfs(folder_.path().c_str(), &info) == 0);
+    return info.f_bavail * info.f_frsize;
+  }
+
+  // Takes all but that much away.
+  void leave(std::uint64_t bytes) const {
+    free_all();
+    const std::uint64_t free = free_bytes();
+    if (free > bytes) folder_.write("ballast", std::string(free - bytes, 'x'));
+    CHECK(free_bytes() <= bytes);
+  }
+
+  void free_all() const { std::filesystem::remove(folder_ / "ballast"); }
+
+ private:
+  TempDir folder_;
+  const bool mounted_;
+};
+
+// Every file of the repository has the name of an id: nothing half written is left behind.
+void check_no_leftovers(const std::filesystem::path& repository) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(repository)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string name = entry.path().filename().string();
+    CHECK_MESSAGE((name == "config" || name.size() == 64), entry.path().string());
+    CHECK_MESSAGE(entry.file_size() > 0, entry.path().string());
+  }
+  CHECK(files_below(repository / "locks").empty());
+}
+
+}  // namespace
+
+TEST_CASE("faults: a bucket without a repository") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("not-yet");
+  const RunResult no_bucket = plane.kubedr({"backup", "not-yet"});
+  check_failed(no_bucket, 10, "not-yet");
+  CHECK(has(no_bucket.err, "init"));
+  const Json status = plane.get("metadatabackuppolicy", "not-yet").at("status");
+  CHECK(status.size() == 4);
+  CHECK(status.at("backupStatus") == "Failed");
+  CHECK(status.at("mbrName") == "");
+  check_failed(plane.kubedr({"snapshots", "not-yet"}), 10, "not-yet");
+  const TempDir folder;
+  check_failed(plane.kubedr({"restore", "latest", "--policy", "not-yet", "--target",
+                             (folder / "target").string()}),
+               10, "not-yet");
+  CHECK_FALSE(std::filesystem::exists(folder / "target"));
+}
+
+TEST_CASE("faults: a password that opens nothing") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "wrong-password");
+  const auto set_password = [&](const std::string& password) {
+    const Json data = {{"stringData", {{"restic_repo_password", password}}}};
+    REQUIRE(plane.api()
+                .kubectl({"-n", kNamespace, "patch", "secret", "wrong-password-creds",
+                          "--type=merge", "-p", data.dump()})
+                .ok());
+  };
+  set_password("wrong-but-long-enough");
+  const RunResult wrong = policy.backup();
+  check_failed(wrong, 12, "wrong password or no key found");
+  CHECK_FALSE(has(wrong.err, "wrong-but-long-enough"));
+  policy.check_failure_is_published("wrong password or no key found");
+  set_password(kPassword);
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a repository that a real restic has locked for itself") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("restic-0.18");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "locked");
+  {
+    ByteProxy proxy(plane.s3().port());
+    ProcessOptions options;
+    options.env = plane.restic_env("locked");
+    options.env["RESTIC_REPOSITORY"] = fmt::format("s3:http://127.0.0.1:{}/locked", proxy.port());
+    ProxyRules slow;
+    slow.delay = std::chrono::milliseconds(200);
+    proxy.set(slow);
+    Process prune({find_server("restic-0.18").string(), "prune", "--no-cache"}, options);
+    REQUIRE(eventually([&] { return saw_request(proxy, "GET /locked/index/"); }));
+    ProxyRules stall;
+    stall.stall_at = 0;
+    proxy.set(stall);  // it holds its lock now, and gets no further
+
+    const auto begin = std::chrono::steady_clock::now();
+    const RunResult locked = policy.backup({"--retry-lock", "1s"});
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(30));
+    check_failed(locked, 11, "repository is already locked exclusively by PID");
+    CHECK(has(locked.err, "unlock"));
+    policy.check_failure_is_published("locked exclusively");
+    const RunResult listed = plane.kubedr({"snapshots", "locked"});
+    CHECK_MESSAGE(listed.ok(), listed.err);
+    prune.kill(SIGKILL);
+    REQUIRE(prune.wait(std::chrono::seconds(10)));
+  }
+  // Its lock is still there, but whoever held it is dead.
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: waits for a lock that goes within --retry-lock") {
+  KUBEDR_NEEDS("minio");
+  KUBEDR_NEEDS("restic-0.18");
+  const S3Server s3;
+  const BareRepository repository(s3, "patience");
+  REQUIRE(repository.run({"init"}).ok());
+  REQUIRE(repository.run({"backup"}).ok());
+  ByteProxy proxy(s3.port());
+  ProcessOptions options;
+  options.env = repository.restic_env();
+  options.env["RESTIC_REPOSITORY"] = fmt::format("s3:http://127.0.0.1:{}/patience", proxy.port());
+  ProxyRules slow;
+  slow.delay = std::chrono::milliseconds(200);
+  proxy.set(slow);
+  Process prune({find_server("restic-0.18").string(), "prune", "--no-cache"}, options);
+  REQUIRE(eventually([&] { return saw_request(proxy, "GET /patience/index/"); }));
+  ProxyRules stall;
+  stall.stall_at = 0;
+  proxy.set(stall);
+  Process backup = repository.start({"backup", "--retry-lock", "60s"});
+  CHECK_FALSE(backup.wait(std::chrono::seconds(3)));
+  proxy.set({});
+  const auto end = backup.wait(std::chrono::seconds(60));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, backup.err());
+  CHECK(prune.wait(std::chrono::seconds(30)).value().code == 0);
+  repository.check_repository();
+}
+
+TEST_CASE("faults: a config of a version that is not known yet") {
+  const TempDir folder;
+  // A repository of version 3 that opens with kPassword; scrypt's N is small, to be quick.
+  const auto put = [&](const std::string& name, const char* content) {
+    folder.write("repository/" + name, as_text(from_base64(content).value()));
+  };
+  put("config",
+      "m4dwCSkX9OKbOHAPylarQCvHN34jOC7FwoHzCbpuLJnC8T7W4eIfJ6c4kOnO3VNuPqy8fzWZlICbg1bPaLd2vyoK"
+      "wbwCKpGHLi19kmo9kGs1ztvdfuorJ/y6e1wRmd44RvkySBw/GfGDNgWbMcd9fkgnwFCTi9y7kOWz2e0XLyziQo5w"
+      "N/E73qkD/5dw0jHuOmckEqiNAApkn4o=");
+  put("keys/9ed17c0755d0775a82e7d7053dacd59055bb00ca9c3f82d53abed58b38e9074e",
+      "eyJjcmVhdGVkIjoiMjAyNi0xMS0yMlQyMzozNDoyOS42MjY3MTY0OTdaIiwidXNlcm5hbWUiOiJyb290IiwiaG9z"
+      "dG5hbWUiOiJub2RlLTEiLCJrZGYiOiJzY3J5cHQiLCJOIjoxMDI0LCJyIjo4LCJwIjoxLCJzYWx0IjoieUlkQnU0"
+      "bjA1Vmh6WmZwZThpSDZDcTc2b3E1TUdtbnBoZlFYc211d3NmSWRlYitITzJ6dXpsdnZDTHVIMUowcitGdU1kSUpD"
+      "QzlQMmh3L09XN1AyWnc9PSIsImRhdGEiOiJCU0E3QTFPUWJlWjVFM1hEakNSaUxCQnRyZUN5anZESWZIWlpTRy96"
+      "R2o4alRGZU1MSTJtMTMwc0dzRW5qREptYlF3U3YwT1FvNmF6VjhOZWRBcmcvc3lTNDhhVmo3dFh3VWxnSE43RXd6"
+      "WFQzZmwzenM1R2V1VEF6WlU0SSt4UXFSN3cyZ09DZGdaQStXUTdNUEZ3U0xENXBRZVdCdDJCZlNqTFcwWlhnLzN0"
+      "Y3FNOEV3ck4xb041Vkw2d0VZNkFIU21PRUpsL1YxRGFvTjRLQ0VHWk1RPT0ifQ==");
+  const BareRepository repository((folder / "repository").string());
+  const auto before = files_below(folder / "repository");
+  const RunResult backup = repository.run({"backup"});
+  check_failed(backup, 2, "version");
+  CHECK(has(backup.err, "3"));
+  check_failed(repository.run({"snapshots"}), 2, "version");
+  check_failed_plainly(repository.run({"init"}), 1, "already initialized");
+  CHECK(files_below(folder / "repository") == before);
+}
+
+TEST_CASE("faults: a damaged config") {
+  const TempDir folder;
+  const BareRepository repository((folder / "repository").string());
+  REQUIRE(repository.run({"init"}).ok());
+  flip_a_bit(folder / "repository/config");
+  const auto before = files_below(folder / "repository");
+  check_failed(repository.run({"backup"}), 22, "config");
+  check_failed(repository.run({"snapshots"}), 22, "config");
+  check_failed(repository.run({"init", "--if-needed"}), 22, "config");
+  CHECK(files_below(folder / "repository") == before);
+}
+
+TEST_CASE("faults: a full disk loses nothing that was stored before") {
+  const SmallDisk disk("24m");
+  if (!disk.mounted()) {
+    MESSAGE("skipped: no right to mount a tmpfs");
+    return;
+  }
+  EtcdServer etcd;
+  etcd.fill("/registry/configmaps/default/c", 500, 2000);
+  const std::map<std::string, std::string> env = {{"RESTIC_PASSWORD", kPassword}};
+  const std::string url = disk.repository().string();
+  const auto run = [&](std::vector<std::string> args) {
+    args.insert(args.end(), {"--repo", url});
+    if (args[0] == "backup") args.insert(args.end(), {"--etcd-endpoint", etcd.endpoint()});
+    return test::kubedr(args, env);
+  };
+  REQUIRE(run({"init"}).ok());
+  REQUIRE(run({"backup"}).ok());
+  const TempDir folder;
+  REQUIRE(run({"restore", "latest", "--target", (folder / "before").string()}).ok());
+  const BareRepository repository(url);
+  const std::vector<std::string> good = repository.snapshot_ids();
+  etcd.fill("/registry/configmaps/default/d", 1500, 2000);  // some 3 MB more to store
+
+  for (const std::uint64_t left : {0UL, 4096UL, 8192UL, 65536UL, 1UL << 20, 2UL << 20}) {
+    CAPTURE(left);
+    disk.leave(left);
+    check_failed(run({"backup"}), 1, "No space left on device");
+    check_no_leftovers(disk.repository());
+    CHECK(repository.snapshot_ids() == good);
+    // What was stored of it stays until a prune; the ballast takes its place next time.
+  }
+  disk.free_all();
+  REQUIRE(run({"restore", good.front(), "--target", (folder / "after").string()}).ok());
+  CHECK(files_below(folder / "after") == files_below(folder / "before"));
+  repository.check_repository();
+  const RunResult next = run({"backup"});
+  CHECK_MESSAGE(next.ok(), next.err);
+  repository.check_repository();
+}
+
+TEST_CASE("faults: init on a full disk can be done again when there is space") {
+  const SmallDisk disk("4m");
+  if (!disk.mounted()) {
+    MESSAGE("skipped: no right to mount a tmpfs");
+    return;
+  }
+  const BareRepository repository(disk.repository().string());
+  for (const std::uint64_t left : {0UL, 4096UL}) {
+    CAPTURE(left);
+    disk.leave(left);
+    const RunResult init = repository.run({"init"});
+    check_failed(init, 1, "No space left on device");
+  }
+  disk.free_all();
+  const RunResult again = repository.run({"init"});
+  CHECK_MESSAGE(again.ok(), again.err);
+  CHECK(restic("0.18", {"cat", "config"}, repository.restic_env()).ok());
+}
+
+TEST_CASE("faults: a restore onto a full disk says so") {
+  const SmallDisk disk("1m");
+  if (!disk.mounted()) {
+    MESSAGE("skipped: no right to mount a tmpfs");
+    return;
+  }
+  const TempDir folder;
+  const BareRepository repository((folder / "repository").string());
+  REQUIRE(repository.run({"init"}).ok());
+  REQUIRE(repository.run({"backup"}).ok());
+  check_failed(repository.run({"restore", "latest", "--target", disk.repository().string()}), 1,
+               "No space left on device");
+}
+
+TEST_CASE("faults: a backup killed before or after any request harms nothing") {
+  KUBEDR_NEEDS("minio");
+  const S3Server s3;
+  const BareRepository repository(s3, "killed");
+  REQUIRE(repository.run({"init"}).ok());
+  REQUIRE(repository.run({"backup"}).ok());
+  ByteProxy proxy(s3.port());
+  const std::string url = fmt::format("s3:http://127.0.0.1:{}/killed", proxy.port());
+
+  // Every backup has something new to store.
+  auto change_something = [number = 0]() mutable {
+    plain_etcd().put("/registry/configmaps/default/changing", fmt::format("value {}", ++number));
+  };
+  change_something();
+  REQUIRE(repository.run({"backup"}, url).ok());
+  const int requests = static_cast<int>(proxy.requests().size());
+  REQUIRE(requests > 8);
+
+  std::size_t snapshots = repository.snapshot_ids().size();
+  for (int k = 1; k <= requests; ++k) {
+    for (const bool before : {true, false}) {
+      CAPTURE(k);
+      CAPTURE(before);
+      if (k % 3 != 0 && k < requests - 6) continue;  // the last ones are those that commit
+      change_something();
+      ProxyRules rules;
+      (before ? rules.kill_before_request : rules.kill_after_request) = k;
+      proxy.set(rules);
+      Process victim = repository.start({"backup"}, url);
+      proxy.set_victim(victim.pid());
+      const auto end = victim.wait(std::chrono::seconds(60));
+      REQUIRE(end);
+      if (end->signal != SIGKILL) CHECK(end->code == 0);  // it needed fewer requests this time
+      proxy.set({});
+      proxy.set_victim(0);
+      const std::size_t now = repository.snapshot_ids().size();
+      CHECK(now >= snapshots);
+      const RunResult next = repository.run({"backup", "--retry-lock", "0"});
+      CHECK_MESSAGE(next.ok(), next.err);
+      snapshots = repository.snapshot_ids().size();
+      CHECK(snapshots == now + 1);
+    }
+  }
+  repository.check_repository();
+}
+
+TEST_CASE("faults: an init killed before or after any request can be done again") {
+  KUBEDR_NEEDS("minio");
+  const S3Server s3;
+  ByteProxy proxy(s3.port());
+  const BareRepository sample(s3, "sample");
+  REQUIRE(sample.run({"init"}, fmt::format("s3:http://127.0.0.1:{}/sample", proxy.port())).ok());
+  const int requests = static_cast<int>(proxy.requests().size());
+  REQUIRE(requests > 4);
+  for (int k = 1; k <= requests; ++k) {
+    for (const bool before : {true, false}) {
+      CAPTURE(k);
+      CAPTURE(before);
+      const std::string bucket = fmt::format("init-{}-{}", k, before);
+      const BareRepository repository(s3, bucket);
+      ProxyRules rules;
+      (before ? rules.kill_before_request : rules.kill_after_request) = k;
+      proxy.set(rules);
+      Process victim = repository.start(
+          {"init"}, fmt::format("s3:http://127.0.0.1:{}/{}", proxy.port(), bucket));
+      proxy.set_victim(victim.pid());
+      REQUIRE(victim.wait(std::chrono::seconds(60)));
+      proxy.set({});
+      proxy.set_victim(0);
+      const RunResult again = repository.run({"init", "--if-needed"});
+      CHECK_MESSAGE(again.ok(), again.err);
+      CHECK(repository.snapshot_ids().empty());
+      const RunResult theirs = restic("0.18", {"snapshots"}, repository.restic_env());
+      CHECK_MESSAGE(theirs.ok(), theirs.err);
+    }
+  }
+}

@@ -1,0 +1,462 @@
+// The cluster view: what the cluster holds after each of our steps equals what it held after the
+// same step of operator mode, whole objects, captured in data/operator-mode.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+#include <tuple>
+
+#include "base/text.h"
+#include "base/time.h"
+#include "base/yaml.h"
+#include "e2e/world.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+constexpr char kLocation[] = "local-minio";
+constexpr char kBucket[] = "testbucket62";
+constexpr char kPolicy[] = "test-backup";
+
+// What may differ between two clusters, and nothing else may. A value of the keys is only replaced
+// if it has the form that it must have, so that a wrong one stays and is seen.
+struct Rule {
+  std::set<std::string> keys;  // empty: any
+  const char* form;
+  const char* replacement;
+};
+
+const std::vector<Rule>& rules() {
+  constexpr char kRfc3339[] = R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$)";
+  constexpr char kAsctime[] =
+      R"(^(Sun|Mon|Tue|Wed|Thu|Fri|Sat) [A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d \d{4}$)";
+  static const std::vector<Rule> all = {
+      {{"creationTimestamp", "firstTimestamp", "lastTimestamp"}, kRfc3339, "<time>"},
+      {{"initTime", "backupTime"}, kAsctime, "<time>"},
+      // The captures' operator wrote backupTime so; the seed page has asctime, and wins.
+      {{"backupTime"}, kRfc3339, "<time>"},
+      {{"resourceVersion"}, R"(^\d+$)", "<version>"},
+      {{"uid"}, "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "<uid>"},
+      {{"snapshotId"}, "^[0-9a-f]{8}$", "<id>"},
+      {{"mbrName", "name"}, "^mbr-[0-9a-f]{8}$", "mbr-<id>"},
+      {{"message"}, "snapshot ID: [0-9a-f]{8}$", "snapshot ID: <id>"},
+      {{"totalDurationSecs"}, R"(^\d+\.\d{1,9}$)", "<seconds>"},
+      {{"backupPod", "component"}, R"(^test-backup-backup-job-\d{5}$)", "<pod>"},
+      {{"name"}, R"(^(kubedr\.catalogicsoftware\.com-v1alpha1-.*)-\d+$)", "$1-<version>"},
+      {{"certsDir"}, "^/.+$", "<folder>"},
+      {{"etcdEndpoint"}, R"(^https?://127\.0\.0\.1:\d+$)", "<etcd>"},
+      {{"url", "initErrorMessage", "message"}, R"(http://127\.0\.0\.1:\d+)", "<s3>"},
+      // Python's words for a folder that is not there, and ours.
+      {{"backupErrorMessage"}, "^.+$", "<why>"},
+  };
+  return all;
+}
+
+const std::set<std::string> kSizes = {"dataAdded", "totalBytesProcessed"};
+
+std::string normalized(const std::string& key, std::string text) {
+  for (const Rule& rule : rules()) {
+    if (!rule.keys.empty() && rule.keys.count(key) == 0) continue;
+    text = std::regex_replace(text, std::regex(rule.form), rule.replacement);
+  }
+  return text;
+}
+
+Json normalized(Json object, const std::string& key = "") {
+  if (object.is_string()) return normalized(key, object.get<std::string>());
+  if (object.is_number_integer() && kSizes.count(key) == 1) return "<bytes>";
+  if (object.is_array()) {
+    for (Json& item : object) item = normalized(item, key);
+  }
+  if (object.is_object()) {
+    for (const auto& [name, value] : object.items()) value = normalized(value, name);
+    if (find_string(object, {"reason"}) == "BackupFailed") object["message"] = "<why>";
+  }
+  return object;
+}
+
+// What the operator's web hook fills in where it runs; it did not for the captures. Ours come from
+// the definitions.
+void take_defaults(Json& policy) {
+  Json& spec = policy["spec"];
+  CHECK(spec.value("etcdCreds", "") == "etcd-creds");
+  CHECK(spec.value("suspend", true) == false);
+  spec.erase("etcdCreds");
+  spec.erase("suspend");
+}
+
+// Our pods copy nothing: what did not change since the parent does not count as changed.
+void take_changed(Json& policy, int expected) {
+  Json& status = policy["status"];
+  CHECK(status["filesChanged"] == expected);
+  CHECK(status["filesChanged"].is_number_integer());
+  status["filesChanged"] = "<changed>";
+}
+
+void check_equal(const Json& ours, const Json& captured) {
+  const Json difference = Json::diff(captured, ours);
+  CHECK_MESSAGE(difference.empty(), difference.dump(2));
+}
+
+// The objects of that kind in a capture, oldest change first.
+std::vector<Json> captured(const std::string& file, const std::string& kind) {
+  const std::string text = read_text(std::string(KUBEDR_TEST_DATA "/operator-mode/") + file);
+  REQUIRE_FALSE(text.empty());
+  std::vector<Json> objects;
+  for (Json& object : parse_yaml(text, file)) {
+    if (find_string(object, {"kind"}) == kind) objects.push_back(std::move(object));
+  }
+  return objects;
+}
+
+Json only(const std::vector<Json>& objects) {
+  REQUIRE(objects.size() == 1);
+  return objects.front();
+}
+
+long long version_of(const Json& object) {
+  return std::stoll(find_string(object, {"metadata", "resourceVersion"}).value_or("0"));
+}
+
+// What the cluster held after a step.
+struct View {
+  int exit_code = 0;
+  std::string err;
+  Json location;
+  Json policy;
+  std::vector<Json> records;
+  std::vector<Json> events;
+  std::string version_before;  // of the object the step works on, when it began
+};
+
+// The captures' steps, done by the shipped binary.
+class Story {
+ public:
+  static const Story& shared() {
+    static Story story;
+    return story;
+  }
+
+  View init_succeeded, init_failed, first_backup, second_backup, failed_backup;
+  std::string event_rows, tables;
+
+ private:
+  Story() : certificates_(make_certificates(folder_)) {
+    create();
+    init_succeeded = step("BackupLocation", {"init", kLocation});
+    init_failed = step("BackupLocation", {"init", kLocation});
+    first_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
+    second_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
+    std::filesystem::rename(certificates_, folder_ / "moved");
+    failed_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
+    event_rows = kubectl({"get", "event"});
+    tables = kubectl({"get", "backuplocations,metadatabackuppolicies,metadatabackuprecords"});
+  }
+
+  std::string kubectl(std::vector<std::string> args) {
+    args.insert(args.begin(), {"-n", kNamespace});
+    const RunResult result = plane_.api().kubectl(args);
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    return result.out;
+  }
+
+  void create_secret(const std::string& name, const std::map<std::string, std::string>& values) {
+    std::vector<std::string> args = {"create", "secret", "generic", name};
+    for (const auto& [key, value] : values) args.push_back("--from-literal=" + key + "=" + value);
+    kubectl(args);
+  }
+
+  void create() {
+    create_secret("minio-creds", {{"access_key", plane_.s3().access_key()},
+                                  {"secret_key", plane_.s3().secret_key()},
+                                  {"restic_repo_password", kPassword}});
+    create_secret("etcd-creds", {{"ca.crt", plane_.etcd().ca_pem()},
+                                 {"client.crt", plane_.etcd().client_cert_pem()},
+                                 {"client.key", plane_.etcd().client_key_pem()}});
+    // `create`, as apply would leave an annotation of its own.
+    const RunResult created = plane_.api().kubectl(
+        {"create", "-f", "-"},
+        fmt::format(R"(
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: BackupLocation
+metadata: {{name: {}, namespace: kubedr-system}}
+spec: {{url: "{}", bucketName: {}, credentials: minio-creds}}
+---
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: MetadataBackupPolicy
+metadata: {{name: {}, namespace: kubedr-system}}
+spec:
+  certsDir: {}
+  destination: {}
+  etcdEndpoint: {}
+  options: {{master-node-label-name: node-role.kubernetes.io/master}}
+  retainNumBackups: 3
+  schedule: "*/10 * * * *"
+)",
+                    kLocation, plane_.s3().url(), kBucket, kPolicy, certificates_.string(),
+                    kLocation, plane_.etcd().endpoint()));
+    REQUIRE_MESSAGE(created.ok(), created.err);
+  }
+
+  std::vector<Json> list(const std::string& kind) {
+    std::vector<Json> items;
+    for (Json& item : parse_json(kubectl({"get", kind, "-o", "json"}), kind).at("items")) {
+      items.push_back(std::move(item));
+    }
+    std::sort(items.begin(), items.end(),
+              [](const Json& a, const Json& b) { return version_of(a) < version_of(b); });
+    return items;
+  }
+
+  View step(const std::string& kind, const std::vector<std::string>& args) {
+    View view;
+    view.version_before = std::to_string(version_of(plane_.get(kind, args.at(1))));
+    const RunResult result = plane_.kubedr(args);
+    view.exit_code = result.exit.code;
+    view.err = result.err;
+    view.location = plane_.get("BackupLocation", kLocation);
+    view.policy = plane_.get("MetadataBackupPolicy", kPolicy);
+    view.records = list("MetadataBackupRecord");
+    view.events = list("Event");
+    return view;
+  }
+
+  ControlPlane plane_;
+  TempDir folder_;
+  std::filesystem::path certificates_;
+};
+
+void check_events(const View& view, const std::string& file) {
+  const std::vector<Json> expected = captured(file, "Event");
+  REQUIRE(view.events.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i);
+    check_equal(normalized(view.events[i]), normalized(expected[i]));
+  }
+  const Json& newest = view.events.back();
+  const Json& object = newest.at("involvedObject");
+  CHECK(object.at("resourceVersion") == view.version_before);
+  const bool of_location = object.at("kind") == "BackupLocation";
+  CHECK(object.at("uid") == (of_location ? view.location : view.policy).at("metadata").at("uid"));
+  CHECK(newest.at("metadata").at("name") ==
+        fmt::format("kubedr.catalogicsoftware.com-v1alpha1-{}-{}-{}",
+                    object.at("kind").get<std::string>(), object.at("name").get<std::string>(),
+                    view.version_before));
+  CHECK(newest.at("firstTimestamp") == newest.at("lastTimestamp"));
+}
+
+void check_policy(const View& view, const std::string& file, int changed, int captured_changed) {
+  Json ours = normalized(view.policy);
+  Json theirs = normalized(only(captured(file, "MetadataBackupPolicy")));
+  take_defaults(ours);
+  take_changed(ours, changed);
+  take_changed(theirs, captured_changed);
+  check_equal(ours, theirs);
+}
+
+void check_records(const View& view, const std::string& file) {
+  const std::vector<Json> expected = captured(file, "MetadataBackupRecord");
+  REQUIRE(view.records.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i);
+    check_equal(normalized(view.records[i]), normalized(expected[i]));
+    CHECK(view.records[i].at("metadata").at("name") ==
+          "mbr-" + view.records[i].at("spec").at("snapshotId").get<std::string>());
+  }
+}
+
+Json status_of(const Json& object) {
+  return object.at("status");
+}
+
+// kubectl's cells are three blanks apart.
+std::vector<std::string> cells_of(const std::string& line) {
+  static const std::regex gap("  +");
+  std::vector<std::string> cells;
+  for (std::sregex_token_iterator it(line.begin(), line.end(), gap, -1), end; it != end; ++it) {
+    cells.push_back(it->str());
+  }
+  return cells;
+}
+
+// TYPE, REASON, OBJECT, MESSAGE of each row, names aside.
+std::multiset<std::vector<std::string>> event_rows(const std::string& text) {
+  std::multiset<std::vector<std::string>> rows;
+  for (const std::string& line : split(text, '\n')) {
+    std::vector<std::string> cells = cells_of(line);
+    if (cells.size() < 5) continue;
+    cells.erase(cells.begin());
+    if (cells[1] == "BackupFailed") cells[3] = "<why>";
+    cells[3] = normalized("message", cells[3]);
+    if (cells[1] != "RestoreSucceeded") rows.insert(cells);
+  }
+  return rows;
+}
+
+// Columns of the table that begins with NAME and holds `name`.
+std::vector<std::string> header_above(const std::string& tables, const std::string& name) {
+  std::vector<std::string> header;
+  for (const std::string& line : split(tables, '\n')) {
+    if (line.starts_with("NAME")) header = cells_of(line);
+    if (line.starts_with(name)) return header;
+  }
+  return {};
+}
+
+bool is_asctime(const Json& value) {
+  const auto time = parse_time(value.get<std::string>());
+  return time && format_asctime(*time) == value.get<std::string>();
+}
+
+}  // namespace
+
+TEST_CASE("cluster view: a successful init leaves what operator mode leaves") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& view = Story::shared().init_succeeded;
+  REQUIRE_MESSAGE(view.exit_code == 0, view.err);
+  check_equal(normalized(view.location),
+              normalized(only(captured("1-init-succeeded.yaml", "BackupLocation"))));
+  CHECK(is_asctime(view.location.at("status").at("initTime")));
+  check_events(view, "1-init-succeeded.yaml");
+}
+
+TEST_CASE("cluster view: a second init fails in restic's words, both newlines included") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& view = Story::shared().init_failed;
+  CHECK(view.exit_code == 1);
+  check_equal(normalized(view.location),
+              normalized(only(captured("2-init-failed.yaml", "BackupLocation"))));
+  CHECK(is_asctime(view.location.at("status").at("initTime")));
+  const std::string url = view.location.at("spec").at("url").get<std::string>();
+  const std::string words =
+      "Fatal: create key in repository at s3:" + url +
+      "/testbucket62 failed: repository master key and config already initialized\n\n";
+  CHECK(view.location.at("status").at("initErrorMessage") == words);
+  CHECK(view.events.back().at("message") == words);
+  check_events(view, "2-init-failed.yaml");
+}
+
+TEST_CASE("cluster view: the first backup leaves what operator mode leaves") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& view = Story::shared().first_backup;
+  REQUIRE_MESSAGE(view.exit_code == 0, view.err);
+  check_policy(view, "3-first-backup.yaml", 0, 0);
+  check_records(view, "3-first-backup.yaml");
+  check_events(view, "3-first-backup.yaml");
+  const Json status = status_of(view.policy);
+  CHECK(is_asctime(status.at("backupTime")));
+  CHECK(status.at("mbrName") == view.records.back().at("metadata").at("name"));
+  CHECK(status.at("snapshotId") == view.records.back().at("spec").at("snapshotId"));
+  CHECK(view.events.back().at("source").at("component") == status.at("backupPod"));
+  CHECK(status.at("dataAdded").get<long long>() > 0);
+  CHECK(status.at("totalBytesProcessed").get<long long>() > 0);
+}
+
+TEST_CASE("cluster view: the second backup leaves what operator mode leaves, from another pod") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& first = Story::shared().first_backup;
+  const View& view = Story::shared().second_backup;
+  REQUIRE_MESSAGE(view.exit_code == 0, view.err);
+  check_policy(view, "4-second-backup.yaml", 1, 6);
+  check_records(view, "4-second-backup.yaml");
+  check_events(view, "4-second-backup.yaml");
+  CHECK(status_of(view.policy).at("backupPod") != status_of(first.policy).at("backupPod"));
+  CHECK(status_of(view.policy).at("snapshotId") != status_of(first.policy).at("snapshotId"));
+}
+
+TEST_CASE("cluster view: a failed backup changes four fields and keeps the last good figures") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& good = Story::shared().second_backup;
+  const View& view = Story::shared().failed_backup;
+  CHECK(view.exit_code != 0);
+  check_policy(view, "5-failed-backup.yaml", 1, 6);
+  check_events(view, "5-failed-backup.yaml");
+  CHECK(view.records == good.records);
+  Json expected = status_of(good.policy);
+  const Json status = status_of(view.policy);
+  for (const char* field : {"backupErrorMessage", "backupStatus", "backupTime", "mbrName"}) {
+    expected[field] = status.at(field);
+  }
+  CHECK(status == expected);
+  CHECK(is_asctime(status.at("backupTime")));
+  const std::string why = status.at("backupErrorMessage").get<std::string>();
+  const std::string folder = view.policy.at("spec").at("certsDir").get<std::string>();
+  CHECK_MESSAGE(why.find(folder) != std::string::npos, why);
+  CHECK(view.events.back().at("message") == why);
+  CHECK_MESSAGE(view.err.find(why) != std::string::npos, view.err);
+}
+
+TEST_CASE("cluster view: kubectl get event shows operator mode's rows") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story& story = Story::shared();
+  const std::string captured = read_text(KUBEDR_TEST_DATA "/operator-mode/events.txt");
+  const auto expected = event_rows(captured);
+  CHECK(expected.size() == 6);  // a header, two inits, three backups
+  CHECK(event_rows(story.event_rows) == expected);
+
+  // The rows of the seed page.
+  const std::string repository =
+      "s3:" + story.init_failed.location.at("spec").at("url").get<std::string>() + "/testbucket62";
+  const std::string failed = "Fatal: create key in repository at " + repository +
+                             " failed: repository master key and config already initialized";
+  for (const auto& [type, reason, message] :
+       {std::tuple("Normal", "InitSucceeded",
+                   "Repo at " + repository + " is successfully initialized"),
+        std::tuple("Error", "InitFailed", failed)}) {
+    const std::regex row(
+        fmt::format(R"((^|\n)\d+s +{} +{} +backuplocation/local-minio +)", type, reason));
+    CHECK(std::regex_search(story.event_rows, row));
+    CHECK(story.event_rows.find(message + "\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("cluster view: kubectl get shows each kind's state in columns") {
+  KUBEDR_NEEDS("kube-apiserver");
+  using Columns = std::vector<std::string>;
+  const std::string& tables = Story::shared().tables;
+  CAPTURE(tables);
+  const std::string group = ".kubedr.catalogicsoftware.com/";
+  CHECK(header_above(tables, "backuplocation" + group + "local-minio") ==
+        Columns{"NAME", "STATUS", "URL", "BUCKET", "INITIALIZED", "AGE"});
+  CHECK(header_above(tables, "metadatabackuppolicy" + group + "test-backup") ==
+        Columns{"NAME", "STATUS", "LAST BACKUP", "SNAPSHOT", "SCHEDULE", "SUSPEND", "LOCATION",
+                "AGE"});
+  CHECK(header_above(tables, "metadatabackuprecord" + group + "mbr-") ==
+        Columns{"NAME", "SNAPSHOT", "POLICY", "LOCATION", "AGE"});
+  const Json status = status_of(Story::shared().failed_backup.policy);
+  CHECK(tables.find(status.at("backupTime").get<std::string>()) != std::string::npos);
+}
+
+TEST_CASE("install: a second time changes nothing") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();  // has it installed already
+  const auto versions = [&] {
+    std::string text;
+    for (const char* kind : {"customresourcedefinitions", "namespaces"}) {
+      const RunResult got = plane.api().kubectl(
+          {"get", kind, "-o",
+           "jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion},{end}"});
+      REQUIRE_MESSAGE(got.ok(), got.err);
+      text += got.out;
+    }
+    return text;
+  };
+  const std::string before = versions();
+  const RunResult again = plane.kubedr({"install"});
+  REQUIRE_MESSAGE(again.ok(), again.err);
+  std::vector<std::string> lines = split(std::string(trim(again.out)), '\n');
+  CHECK(lines.size() == 5);
+  for (const std::string& line : lines) CHECK_MESSAGE(line.ends_with(" unchanged"), line);
+  for (const Json& one : parsed(plane.kubedr({"install", "-o", "json"})).at("installed")) {
+    CHECK_MESSAGE(one.at("changed") == false, one.dump());
+  }
+  CHECK(versions() == before);
+}

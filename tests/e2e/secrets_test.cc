@@ -1,0 +1,229 @@
+// Passwords and keys are nowhere but in memory and in the Secrets they came from.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "base/hex.h"
+#include "e2e/faults.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+constexpr char kOddPassword[] = "p@ss/w+rd=%of a 7-headed \"beast\"";
+
+std::string url_encoded(const std::string& text, const std::string& blank) {
+  std::string result;
+  for (const char letter : text) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(letter)) != 0 ||
+                       std::string_view("-_.~").find(letter) != std::string_view::npos;
+    if (plain) {
+      result += letter;
+    } else if (letter == ' ') {
+      result += blank;
+    } else {
+      result += fmt::format("%{:02X}", static_cast<unsigned char>(letter));
+    }
+  }
+  return result;
+}
+
+std::string upper(std::string text) {
+  for (char& letter : text) letter = static_cast<char>(std::toupper(letter));
+  return text;
+}
+
+// What a text looks like in base64 when it is part of a longer one, at each of the three positions,
+// without the letters that its neighbours have a part in.
+std::set<std::string> in_base64(const std::string& text) {
+  std::set<std::string> forms;
+  for (std::size_t before = 0; before < 3; ++before) {
+    const std::string all = to_base64(as_bytes(std::string(before, 'x') + text));
+    const std::size_t skip = before == 0 ? 0 : 4;
+    forms.insert(all.substr(skip, all.size() - skip - 4));
+  }
+  return forms;
+}
+
+// Every form in which these would be a leak.
+class Needles {
+ public:
+  void add(const std::string& secret) {
+    const std::string hex = to_hex(as_bytes(secret));
+    forms_.insert({secret, hex, upper(hex), url_encoded(secret, "%20"), url_encoded(secret, "+"),
+                   Json(secret).dump().substr(1, Json(secret).dump().size() - 2)});
+    for (const std::string& form : in_base64(secret)) forms_.insert(form);
+  }
+
+  // Each line of a key between its BEGIN and END.
+  void add_pem(const std::string& pem) {
+    std::istringstream lines(pem);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.size() >= 16 && !line.starts_with("-----")) add(line);
+    }
+  }
+
+  void check_not_in(const std::string& text, const std::string& where) const {
+    for (const std::string& form : forms_) {
+      if (!has(text, form)) continue;
+      FAIL_CHECK(where << " holds the secret as " << form);
+    }
+  }
+
+ private:
+  std::set<std::string> forms_;
+};
+
+void check_process(const Needles& needles, pid_t pid) {
+  const std::filesystem::path proc = fmt::format("/proc/{}", pid);
+  needles.check_not_in(read_text(proc / "cmdline"), "cmdline");
+  std::error_code error;
+  std::filesystem::directory_iterator at(proc / "fd", error);
+  REQUIRE_FALSE(error);
+  int files = 0;
+  for (; at != std::filesystem::directory_iterator(); at.increment(error)) {
+    if (!std::filesystem::is_regular_file(at->path(), error)) continue;
+    ++files;
+    needles.check_not_in(read_text(at->path()), at->path().string());
+  }
+  CHECK(files > 0);  // its stdout and stderr, at the least
+}
+
+void check_files(const Needles& needles, const std::filesystem::path& folder) {
+  for (const auto& [name, content] : files_below(folder)) needles.check_not_in(content, name);
+}
+
+}  // namespace
+
+TEST_CASE("secrets: are in no output, argument, file, status or event") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("discreet");
+  const auto set_key = [&](const std::string& key, const std::string& value) {
+    const Json data = {{"stringData", {{key, value}}}};
+    REQUIRE(plane.api()
+                .kubectl({"-n", kNamespace, "patch", "secret", "discreet-creds", "--type=merge",
+                          "-p", data.dump()})
+                .ok());
+  };
+  constexpr char kWrongKey[] = "another-secret+that/is=wrong";
+  constexpr char kWrongPassword[] = "another pass/word that+is wrong";
+  set_key("restic_repo_password", kOddPassword);
+  Needles needles;
+  for (const std::string& secret :
+       {std::string(kOddPassword), plane.s3().secret_key(), KubeApi::token("admin"),
+        std::string(kWrongKey), std::string(kWrongPassword)}) {
+    needles.add(secret);
+  }
+  needles.add_pem(plane.etcd().client_key_pem());
+
+  const TempDir folder;
+  std::filesystem::create_directories(folder / "home");
+  std::filesystem::create_directories(folder / "tmp");
+  const std::map<std::string, std::string> env = {{"HOME", (folder / "home").string()},
+                                                  {"TMPDIR", (folder / "tmp").string()}};
+  const auto run_all = [&](const std::vector<std::vector<std::string>>& commands, bool good) {
+    for (std::vector<std::string> command : commands) {
+      CAPTURE(command);
+      command.emplace_back("-v=9");
+      const RunResult result = plane.kubedr(command, "admin", env);
+      CHECK_MESSAGE(result.ok() == good, result.err);
+      needles.check_not_in(result.out, "stdout");
+      needles.check_not_in(result.err, "stderr");
+    }
+  };
+  const std::string target = (folder / "target").string();
+  run_all({{"init", "discreet"},
+           {"backup", "discreet"},
+           {"backup", "discreet", "-o", "json"},
+           {"snapshots", "discreet"},
+           {"snapshots", "discreet", "-o", "yaml"},
+           {"status", "-o", "json", "--fail-on", "never"},
+           {"restore", "latest", "--policy", "discreet", "--target", target}},
+          true);
+  const std::vector<std::vector<std::string>> failing = {
+      {"init", "discreet"},
+      {"backup", "discreet"},
+      {"backup", "discreet", "-o", "json"},
+      {"snapshots", "discreet"},
+      {"restore", "latest", "--policy", "discreet", "--target", target + "2"}};
+  set_key("restic_repo_password", kWrongPassword);
+  run_all(failing, false);
+  set_key("secret_key", kWrongKey);
+  run_all(failing, false);
+  set_key("restic_repo_password", kOddPassword);
+  set_key("secret_key", plane.s3().secret_key());
+  run_all({{"backup", "discreet", "--etcd-endpoint", "https://127.0.0.1:1"},
+           {"backup", "discreet", "--token", kWrongKey, "--user", "nobody"},
+           {"backup", "discreet", "--server", "https://127.0.0.1:1"}},
+          false);
+
+  check_files(needles, folder / "home");
+  check_files(needles, folder / "tmp");
+  needles.check_not_in(plane.get("backuplocation", "discreet").dump(), "location");
+  needles.check_not_in(plane.get("metadatabackuppolicy", "discreet").dump(), "policy");
+  for (const Json& event : plane.events_of("discreet")) {
+    needles.check_not_in(event.dump(), "event");
+  }
+}
+
+TEST_CASE("secrets: a look at a running backup finds none") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "watched");
+  ByteProxy s3(plane.s3().port());
+  plane.add_location("watched", fmt::format("http://127.0.0.1:{}", s3.port()));
+  plane.etcd().fill("/kubedr-test/watched/", 300, 5000);
+  ProxyRules rules;
+  rules.bytes_per_second = 60'000;
+  s3.set(rules);
+  Needles needles;
+  needles.add(kPassword);
+  needles.add(plane.s3().secret_key());
+  needles.add(KubeApi::token("admin"));
+  needles.add_pem(plane.etcd().client_key_pem());
+  const TempDir folder;
+  std::filesystem::create_directories(folder / "home");
+  std::filesystem::create_directories(folder / "tmp");
+  Process backup = start_kubedr(
+      {"backup", "watched", "-v=9", "--kubeconfig=" + plane.api().kubeconfig().string()},
+      {{"HOME", (folder / "home").string()}, {"TMPDIR", (folder / "tmp").string()}});
+  REQUIRE_MESSAGE(eventually([&] { return saw_request(s3, "PUT /watched/data/"); }), backup.err());
+  check_process(needles, backup.pid());
+  check_files(needles, folder / "home");
+  check_files(needles, folder / "tmp");
+  s3.set({});
+  REQUIRE(backup.wait(std::chrono::seconds(60)));
+  needles.check_not_in(backup.err(), "stderr");
+  check_files(needles, folder / "home");
+  check_files(needles, folder / "tmp");
+}
+
+TEST_CASE("secrets: the password of a bare repository stays in its environment") {
+  const TempDir folder;
+  Needles needles;
+  needles.add(kOddPassword);
+  const std::map<std::string, std::string> env = {{"RESTIC_PASSWORD", kOddPassword},
+                                                  {"HOME", (folder / "home").string()}};
+  const std::string repository = (folder / "repository").string();
+  const std::vector<std::vector<std::string>> commands = {
+      {"init"},      {"backup", "--etcd-endpoint", plain_etcd().endpoint()},
+      {"snapshots"}, {"restore", "latest", "--target", (folder / "target").string()},
+      {"init"},      {"backup", "--etcd-endpoint", "http://127.0.0.1:1"}};
+  for (std::vector<std::string> command : commands) {
+    CAPTURE(command);
+    command.insert(command.end(), {"--repo", repository, "-v=9"});
+    const RunResult result = test::kubedr(command, env);
+    needles.check_not_in(result.out, "stdout");
+    needles.check_not_in(result.err, "stderr");
+  }
+  check_files(needles, folder.path());  // the repository, too: everything in it is sealed
+}

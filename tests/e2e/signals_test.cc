@@ -1,0 +1,327 @@
+// Signals, closed streams and terminals, before and after the point from which a backup counts.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "base/file.h"
+#include "e2e/faults.h"
+#include "support/restic.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Slow enough that an upload takes half a minute, quick enough for the small requests.
+constexpr std::uint64_t kSlow = 60'000;
+
+std::string server_at(const ByteProxy& proxy) {
+  return fmt::format("https://127.0.0.1:{}", proxy.port());
+}
+
+// A policy whose S3 and API server are reached through proxies.
+struct Held {
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy;
+  ByteProxy s3{plane.s3().port()};
+  ByteProxy api{plane.api().port()};
+
+  explicit Held(const std::string& name) : policy(plane, name) {
+    plane.add_location(name, fmt::format("http://127.0.0.1:{}", s3.port()));
+  }
+
+  std::vector<std::string> command() const {
+    return {"backup", policy.name(), "--kubeconfig=" + plane.api().kubeconfig().string(),
+            "--server=" + server_at(api)};
+  }
+
+  // Enough new data that a slow S3 holds the upload.
+  void grow() { plane.etcd().fill("/kubedr-test/" + policy.name() + "/", 300, 5000); }
+
+  bool uploading() const { return saw_request(s3, "PUT /" + policy.name() + "/data/"); }
+};
+
+void check_no_lock(const Held& held) {
+  const RunResult locks =
+      restic("0.18", {"list", "locks", "--no-lock"}, held.plane.restic_env(held.policy.name()));
+  CHECK_MESSAGE(locks.ok(), locks.err);
+  CHECK(locks.out == "");
+}
+
+}  // namespace
+
+TEST_CASE("signals: before the commit point Ctrl-C and SIGTERM end a backup within seconds") {
+  KUBEDR_NEEDS("kube-apiserver");
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    CAPTURE(signal);
+    Held held(fmt::format("ended-{}", code));
+    held.grow();
+    ProxyRules rules;
+    rules.bytes_per_second = kSlow;
+    held.s3.set(rules);
+    Process backup = start_kubedr(held.command());
+    REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+    const auto begin = std::chrono::steady_clock::now();
+    backup.kill(signal);
+    const auto end = backup.wait(seconds(30));
+    REQUIRE(end);
+    CHECK(std::chrono::steady_clock::now() - begin < seconds(12));
+    CAPTURE(backup.err());
+    CHECK(end->code == code);
+    CHECK(backup.out() == "");
+    CHECK(has(backup.err(), code == 130 ? "error: interrupted" : "error: terminated"));
+    held.policy.check_failure_is_published(code == 130 ? "interrupted" : "terminated");
+    check_no_lock(held);
+    held.s3.set({});
+    held.policy.check_next_backup_works();
+  }
+}
+
+TEST_CASE("signals: a second Ctrl-C ends it at once") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("twice-ended");
+  held.grow();
+  ProxyRules rules;
+  rules.bytes_per_second = kSlow;
+  held.s3.set(rules);
+  Process backup = start_kubedr(held.command());
+  REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+  ProxyRules stall;
+  stall.stall_at = 0;
+  held.s3.set(stall);
+  held.api.set(stall);
+  backup.kill(SIGINT);
+  CHECK_FALSE(backup.wait(milliseconds(500)));
+  backup.kill(SIGINT);
+  const auto end = backup.wait(seconds(3));
+  REQUIRE(end);
+  CHECK(end->code == 130);
+  held.s3.set({});
+  held.policy.check_next_backup_works();
+}
+
+TEST_CASE("signals: Ctrl-C while nothing answers ends it within the grace") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("all-stalled");
+  held.grow();
+  ProxyRules rules;
+  rules.bytes_per_second = kSlow;
+  held.s3.set(rules);
+  Process backup = start_kubedr(held.command());
+  REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+  ProxyRules stall;
+  stall.stall_at = 0;
+  held.s3.set(stall);
+  held.api.set(stall);
+  const auto begin = std::chrono::steady_clock::now();
+  backup.kill(SIGTERM);
+  const auto end = backup.wait(seconds(60));
+  REQUIRE(end);
+  CHECK(end->code == 143);
+  const auto took = std::chrono::steady_clock::now() - begin;
+  CHECK(std::chrono::duration_cast<milliseconds>(took).count() < 25'000);
+  CHECK(held.policy.snapshot_ids().size() == 1);
+}
+
+TEST_CASE("signals: after the commit point the backup counts, whatever is still to be told") {
+  KUBEDR_NEEDS("kube-apiserver");
+  for (const int signal : {SIGINT, SIGTERM}) {
+    CAPTURE(signal);
+    Held held(fmt::format("committed-{}", signal));
+    ProxyRules slow;
+    slow.delay = milliseconds(250);
+    held.s3.set(slow);
+    Process backup = start_kubedr(held.command());
+    const std::string name = held.policy.name();
+    REQUIRE_MESSAGE(
+        eventually([&] { return saw_request(held.s3, "PUT /" + name + "/snapshots/"); }),
+        backup.err());
+    ProxyRules stall;
+    stall.stall_at = 0;
+    held.api.set(stall);
+    // Once the lock is given back, the snapshot was stored.
+    REQUIRE(eventually([&] { return saw_request(held.s3, "DELETE /" + name + "/locks/"); }));
+    const auto begin = std::chrono::steady_clock::now();
+    backup.kill(signal);
+    const auto end = backup.wait(seconds(40));
+    REQUIRE(end);
+    CHECK(std::chrono::steady_clock::now() - begin < seconds(15));
+    CAPTURE(backup.err());
+    CHECK(end->code == 3);
+    for (const char* step : {"record", "status", "event"}) {
+      CHECK(has(backup.err(), fmt::format("warning: {} failed", step)));
+    }
+    CHECK(has(backup.out(), "backed up: snapshot"));
+    CHECK(held.policy.snapshot_ids().size() == 2);
+    CHECK(held.policy.status().at("backupStatus") == "Completed");
+    held.policy.check_repository();
+  }
+}
+
+TEST_CASE("signals: after the commit point the rest is done when it can be") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("finishes");
+  ProxyRules slow;
+  slow.delay = milliseconds(250);
+  held.s3.set(slow);
+  Process backup = start_kubedr(held.command());
+  REQUIRE_MESSAGE(eventually([&] { return saw_request(held.s3, "DELETE /finishes/locks/"); }),
+                  backup.err());
+  backup.kill(SIGTERM);
+  const auto end = backup.wait(seconds(20));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, backup.err());
+  CHECK(held.policy.events("BackupSucceeded") == 2);
+  CHECK(held.policy.snapshot_ids().size() == 2);
+}
+
+TEST_CASE("signals: what is said of a backup that is interrupted while it commits is true") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("at-the-point");
+  ProxyRules slow;
+  slow.delay = milliseconds(400);
+  held.s3.set(slow);
+  Process backup = start_kubedr(held.command());
+  REQUIRE_MESSAGE(eventually([&] { return saw_request(held.s3, "PUT /at-the-point/snapshots/"); }),
+                  backup.err());
+  backup.kill(SIGINT);
+  const auto end = backup.wait(seconds(30));
+  REQUIRE(end);
+  CAPTURE(backup.err());
+  const bool stored = held.policy.snapshot_ids().size() == 2;
+  CHECK((end->code == 0 || end->code == 3 || end->code == 130));
+  CHECK(stored == (end->code != 130));
+  CHECK(held.policy.status().at("backupStatus") == (stored ? "Completed" : "Failed"));
+}
+
+TEST_CASE("signals: SIGHUP is survived") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("hung-up");
+  held.grow();
+  ProxyRules rules;
+  rules.bytes_per_second = kSlow;
+  held.s3.set(rules);
+  Process backup = start_kubedr(held.command());
+  REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+  for (int i = 0; i < 3; ++i) backup.kill(SIGHUP);
+  CHECK_FALSE(backup.wait(seconds(1)));
+  held.s3.set({});
+  const auto end = backup.wait(seconds(60));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, backup.err());
+  CHECK(held.policy.status().at("backupStatus") == "Completed");
+}
+
+TEST_CASE("signals: nobody reads what a backup says, and it counts all the same") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "unread");
+  const std::string flags =
+      fmt::format("backup unread --kubeconfig={}", plane.api().kubeconfig().string());
+  // Without a stream of its own number, the next file or connection that is opened gets it.
+  const std::vector<std::pair<std::string, int>> commands = {
+      {"{} | true; exit ${{PIPESTATUS[0]}}", 0},
+      {"{} -o json | true; exit ${{PIPESTATUS[0]}}", 0},
+      {"{} -v=9 2>&1 | true; exit ${{PIPESTATUS[0]}}", 0},
+      {"{} -v=9 2>&-", 0},
+      {"{} -v=9 >&- 2>&-", 3},
+      {"{} >/dev/full", 3},
+      {"{} -v=9 <&- >&- 2>&-", 3},
+  };
+  std::size_t good = 1;
+  for (const auto& [pattern, code] : commands) {
+    CAPTURE(pattern);
+    const std::string line =
+        fmt::format(fmt::runtime(pattern), std::string(KUBEDR_BINARY) + " " + flags);
+    const RunResult result = run({"bash", "-c", line});
+    CAPTURE(result.err);
+    CHECK(result.exit.code == code);
+    CHECK(policy.snapshot_ids().size() == ++good);
+    CHECK(policy.status().at("backupStatus") == "Completed");
+  }
+  CHECK(policy.events("BackupSucceeded") == static_cast<int>(good));
+  policy.check_repository();
+}
+
+TEST_CASE("signals: closed streams do not write into a repository's files") {
+  const TempDir folder;
+  const BareRepository repository((folder / "repository").string());
+  REQUIRE(repository.run({"init"}).ok());
+  const std::string line = fmt::format("{} backup --repo {} --etcd-endpoint {} -v=9 <&- >&- 2>&-",
+                                       KUBEDR_BINARY, repository.url(), plain_etcd().endpoint());
+  ProcessOptions options;
+  options.env = repository.env();
+  run({"bash", "-c", line}, options);
+  CHECK(repository.snapshot_ids().size() == 1);
+  repository.check_repository();
+}
+
+TEST_CASE("signals: a terminal that is closed does not end a backup") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("closed-terminal");
+  held.grow();
+  ProxyRules rules;
+  rules.bytes_per_second = kSlow;
+  held.s3.set(rules);
+
+  int ours = -1;
+  int theirs = -1;
+  std::array<char, 128> name{};
+  REQUIRE(openpty(&ours, &theirs, name.data(), nullptr, nullptr) == 0);
+  FileDescriptor terminal(ours);
+  std::vector<std::string> argv = {"sh", "-c",
+                                   "exec 0<>\"$0\" 1>&0 2>&0; exec setsid --ctty --wait \"$@\"",
+                                   name.data(), KUBEDR_BINARY};
+  for (const std::string& arg : held.command()) argv.push_back(arg);
+  Process backup(argv);
+  close(theirs);
+  REQUIRE(eventually([&] { return held.uploading(); }));
+  terminal = FileDescriptor();  // SIGHUP, and every write fails from now on
+  CHECK_FALSE(backup.wait(seconds(1)));
+  held.s3.set({});
+  const auto end = backup.wait(seconds(60));
+  REQUIRE(end);
+  CHECK((end->code == 0 || end->code == 3));
+  CHECK(held.policy.snapshot_ids().size() == 2);
+  CHECK(held.policy.status().at("backupStatus") == "Completed");
+  CHECK(held.policy.events("BackupSucceeded") == 2);
+}
+
+TEST_CASE("signals: as process 1 of a container it ends on SIGTERM, too") {
+  KUBEDR_NEEDS("kube-apiserver");
+  if (!run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok()) {
+    MESSAGE("skipped: no right to make a pid namespace");
+    return;
+  }
+  Held held("first-process");
+  held.grow();
+  ProxyRules rules;
+  rules.bytes_per_second = kSlow;
+  held.s3.set(rules);
+  std::vector<std::string> argv = {"unshare", "--pid", "--fork", "--kill-child", KUBEDR_BINARY};
+  for (const std::string& arg : held.command()) argv.push_back(arg);
+  Process backup(argv);
+  REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+  pid_t child = 0;
+  std::istringstream(read_text(fmt::format("/proc/{0}/task/{0}/children", backup.pid()))) >> child;
+  REQUIRE(child > 0);
+  ::kill(child, SIGTERM);
+  const auto end = backup.wait(seconds(20));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 143, backup.err());
+  held.policy.check_failure_is_published("terminated");
+  held.s3.set({});
+  held.policy.check_next_backup_works();
+}
