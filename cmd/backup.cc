@@ -135,6 +135,18 @@ std::string not_written_text(const std::vector<Json>& objects) {
   return text;
 }
 
+void show(const workflow::BackupReport& report, const std::vector<Json>& not_written,
+          const Context& context) {
+  if (context.as_document()) {
+    context.print(document(result_json(report, not_written), context.flags.output));
+  } else if (context.flags.output == "name") {
+    context.print("metadatabackuprecord/" + report.record + "\n");
+  } else {
+    context.print(result_text(report));
+    context.remark(not_written_text(not_written));
+  }
+}
+
 int run(Arguments arguments, const Context& context) {
   fill_database(arguments, context.environment);
   workflow::BackupRequest& request = arguments.request;
@@ -153,14 +165,12 @@ int run(Arguments arguments, const Context& context) {
   services.lock_retry = retry_lock;
   services.writer.spool_bytes = spool;
   const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
-  const workflow::BackupReport report = workflow::backup(services, request, call);
-  if (context.as_document()) {
-    context.print(document(result_json(report, wired.collected()), context.flags.output));
-  } else if (context.flags.output == "name") {
-    context.print("metadatabackuprecord/" + report.record + "\n");
-  } else {
-    context.print(result_text(report));
-    context.remark(not_written_text(wired.collected()));
+  workflow::BackupReport report = workflow::backup(services, request, call);
+  try {
+    show(report, wired.collected(), context);
+  } catch (const Error& error) {  // the backup is safe, whoever may hear of it
+    if (report.dry_run) throw;
+    report.failed_steps.push_back({"output", error.what(), "kubectl kubedr snapshots lists it"});
   }
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;

@@ -103,10 +103,12 @@ std::vector<std::string> long_flags(const CLI::App& app) {
   return names;
 }
 
-// The first word that is no flag: the verb, or what was meant to be one.
-std::string first_word(const std::vector<std::string>& arguments) {
-  for (const std::string& argument : arguments) {
-    if (!argument.starts_with('-')) return argument;
+// The first word that is neither a flag nor a flag's value: the verb, or what was meant to be one.
+std::string first_word(const CLI::App& root, const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!arguments[i].starts_with('-')) return arguments[i];
+    const CLI::Option* option = root.get_option_no_throw(arguments[i]);
+    if (option != nullptr && option->get_items_expected_max() > 0) ++i;
   }
   return "";
 }
@@ -186,7 +188,7 @@ std::vector<std::string> normalize_arguments(int argc, char** argv) {
 
 std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
                                 const std::vector<std::string>& arguments) {
-  const std::string word = first_word(arguments);
+  const std::string word = first_word(root, arguments);
   const std::vector<std::string> verbs = verb_names(root);
   const std::vector<CLI::App*> chosen = root.get_subcommands();
   if (chosen.empty() && word.empty()) return "which verb? kubectl kubedr --help lists them";

@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,6 +25,14 @@ void protect_memory() {
   prctl(PR_SET_DUMPABLE, 0);
   const rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
+}
+
+// The number of a stream that is closed would go to the next file that is opened: a log line would
+// end up in a repository's file or in a connection.
+void open_closed_streams() {
+  for (int stream = 0; stream <= 2; ++stream) {
+    if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", O_RDWR));
+  }
 }
 
 void report(const Error& error, bool as_json) {
@@ -71,9 +81,18 @@ int parse_and_run(int argc, char** argv) {
   }
 }
 
+// glibc raises this limit as large blocks are freed, and then keeps them: buffers of packs would stay
+// with the process long after their pack is stored.
+void return_large_blocks() {
+  constexpr int kMiB = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kMiB);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_closed_streams();
+  return_large_blocks();
   protect_memory();
   try {
     return parse_and_run(argc, argv);

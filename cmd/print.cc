@@ -28,6 +28,21 @@ std::size_t width(const std::string& text) {
   return count;
 }
 
+// What helps with every error of a kind, where the error itself knows nothing better.
+std::string hint_of(const Error& error) {
+  if (!error.hint().empty()) return error.hint();
+  switch (error.kind()) {
+  case ErrorKind::unavailable:
+    return "check the address, and that it can be reached from this machine; -v=2 shows each try";
+  case ErrorKind::denied:
+    return "check the keys and certificates that are used there, and what they may do";
+  case ErrorKind::wrong_password:
+    return "check restic_repo_password in the location's Secret, or RESTIC_PASSWORD";
+  default:
+    return "";
+  }
+}
+
 std::string cell_text(const std::string& text) {
   const std::size_t end = text.find_first_of("\n\r\f");
   return end == std::string::npos ? text : text.substr(0, end) + "...";
@@ -95,7 +110,8 @@ std::string describe(const std::vector<workflow::FailedStep>& steps) {
 
 std::string describe(const Error& error) {
   std::string text = fmt::format("error: {}\n", printable(trim(error.what())));
-  if (!error.hint().empty()) text += fmt::format("  {}\n", printable(error.hint()));
+  const std::string hint = hint_of(error);
+  if (!hint.empty()) text += fmt::format("  {}\n", printable(hint));
   return text;
 }
 
@@ -103,7 +119,7 @@ std::string error_json(const Error& error) {
   const Json object = {{"error",
                         {{"kind", to_string(error.kind())},
                          {"message", error.what()},
-                         {"hint", error.hint()},
+                         {"hint", hint_of(error)},
                          {"exitCode", exit_code(error.kind())}}}};
   return object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -21,12 +21,20 @@ ErrorKind kind_of_errno(int number) {
   return ErrorKind::failed;
 }
 
+const char* hint_of_errno(int number) {
+  if (number == ENOSPC || number == EDQUOT) return "make room there, then start again";
+  if (number == EACCES || number == EPERM) return "check who owns it, and its mode";
+  return "";
+}
+
 }  // namespace
 
 void throw_errno(const std::filesystem::path& path, const std::string& what) {
   const int number = errno;
-  throw Error(kind_of_errno(number), fmt::format("{}: {}: {}", path.string(), what,
-                                                 std::generic_category().message(number)));
+  throw Error(
+      kind_of_errno(number),
+      fmt::format("{}: {}: {}", path.string(), what, std::generic_category().message(number)),
+      hint_of_errno(number));
 }
 
 FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept

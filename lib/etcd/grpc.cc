@@ -34,9 +34,11 @@ std::uint32_t read_length(const std::uint8_t* at) {
 }
 
 Bytes framed(ByteView message) {
-  Bytes frame(kPrefix);
-  for (std::size_t i = 0; i < 4; ++i) {
-    frame[1 + i] = static_cast<std::uint8_t>(message.size() >> (24 - 8 * i));
+  Bytes frame;
+  frame.reserve(kPrefix + message.size());
+  frame.push_back(0);
+  for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+    frame.push_back(static_cast<std::uint8_t>(message.size() >> shift));
   }
   append(frame, message);
   return frame;

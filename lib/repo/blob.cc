@@ -44,7 +44,8 @@ void BlobSealer::seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out) 
   if (verify_) {
     sealer_.open(sealed, opened_);
     if (!std::ranges::equal(opened_, stored)) {
-      throw Error(ErrorKind::corrupt, "blob " + blob.id.hex() + ": does not open to what was sealed",
+      throw Error(ErrorKind::corrupt,
+                  "blob " + blob.id.hex() + ": does not open to what was sealed",
                   "this computer's memory may be faulty");
     }
   }

@@ -73,7 +73,8 @@ std::int64_t integer_of(const Json& json, const char* key, std::int64_t limit,
   if (find(json, {key}) == nullptr) return 0;
   const auto value = find_integer(json, {key});
   if (!value || *value < 0 || *value > limit) {
-    throw Error(ErrorKind::corrupt, fmt::format("{}: not a lock: {} is no such number", where, key));
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: not a lock: {} is no such number", where, key));
   }
   return *value;
 }
@@ -100,9 +101,10 @@ std::optional<LockInfo> load_lock(const UnpackedFiles& files, const std::string&
     if (error.kind() == ErrorKind::not_found) return std::nullopt;
     if (error.kind() != ErrorKind::corrupt) throw;
     // Whose it is cannot be known, so it counts.
-    throw Error(ErrorKind::locked,
-                fmt::format("unable to create lock in backend: invalid lock file: {}", error.what()),
-                "if no other process works on the repository, `unlock --remove-all` removes it");
+    throw Error(
+        ErrorKind::locked,
+        fmt::format("unable to create lock in backend: invalid lock file: {}", error.what()),
+        "if no other process works on the repository, `unlock --remove-all` removes it");
   }
 }
 
@@ -112,19 +114,20 @@ void require_no_conflict(const UnpackedFiles& files, const LockInfo& wanted, con
     if (id == own) continue;
     const std::optional<LockInfo> other = load_lock(files, id, call);
     if (!other || !(wanted.exclusive || other->exclusive)) continue;
-    throw Error(ErrorKind::locked,
-                lock_conflict_text(*other, LockId::parse(id).value_or(LockId()), call.clock().now()),
-                "the `unlock` command can be used to remove stale locks");
+    throw Error(
+        ErrorKind::locked,
+        lock_conflict_text(*other, LockId::parse(id).value_or(LockId()), call.clock().now()),
+        "the `unlock` command can be used to remove stale locks");
   }
 }
 
 }  // namespace
 
 std::string to_json(const LockInfo& lock) {
-  std::string json = fmt::format(R"({{"time":"{}","exclusive":{},"hostname":{},"username":{},"pid":{})",
-                                 format_rfc3339_nano(lock.time), lock.exclusive,
-                                 go_json_string(lock.hostname), go_json_string(lock.username),
-                                 lock.pid);
+  std::string json =
+      fmt::format(R"({{"time":"{}","exclusive":{},"hostname":{},"username":{},"pid":{})",
+                  format_rfc3339_nano(lock.time), lock.exclusive, go_json_string(lock.hostname),
+                  go_json_string(lock.username), lock.pid);
   if (lock.uid != 0) json += fmt::format(R"(,"uid":{})", lock.uid);
   if (lock.gid != 0) json += fmt::format(R"(,"gid":{})", lock.gid);
   return json + "}";
@@ -166,6 +169,7 @@ struct Lock::Impl {
 
  private:
   FileName name_of(const std::string& id) const { return {FileKind::lock, id}; }
+
   std::chrono::milliseconds left() const;
   void stop();
   void keep_fresh();
@@ -174,6 +178,7 @@ struct Lock::Impl {
   void refresh(const Call& call);
   void require_there(const std::string& id, const Call& call);
   void remove_all(const Call& call, const std::string& but = {});
+
   void lose(std::exception_ptr why) noexcept { scope.fail(std::move(why)); }
 
   const UnpackedFiles files_;
@@ -361,11 +366,17 @@ Lock::Lock(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Lock::Lock(Lock&&) noexcept = default;
 Lock::~Lock() = default;
 
-const Call& Lock::scope() const { return impl_->scope.call(); }
+const Call& Lock::scope() const {
+  return impl_->scope.call();
+}
 
-void Lock::require_held(const Call& call) { impl_->require_held(call); }
+void Lock::require_held(const Call& call) {
+  impl_->require_held(call);
+}
 
-void Lock::release(const Call& call) { impl_->release(call); }
+void Lock::release(const Call& call) {
+  impl_->release(call);
+}
 
 Lock Lock::take_once(const UnpackedFiles& files, const LockInfo& wanted, const Call& call) {
   require_no_conflict(files, wanted, {}, call);
@@ -377,8 +388,8 @@ Lock Lock::take_once(const UnpackedFiles& files, const LockInfo& wanted, const C
   return Lock(std::move(impl));
 }
 
-Lock Lock::take(const UnpackedFiles& files, const LockInfo& wanted,
-                std::chrono::milliseconds retry, const Call& call) {
+Lock Lock::take(const UnpackedFiles& files, const LockInfo& wanted, std::chrono::milliseconds retry,
+                const Call& call) {
   const SteadyTime give_up = call.clock().steady() + retry;
   std::chrono::milliseconds pause = kFirstPause;
   for (;;) {

@@ -40,8 +40,8 @@ struct LockOwner {
   std::uint32_t gid = 0;
 };
 
-inline constexpr std::chrono::minutes kLockRefresh{5};     // restic's
-inline constexpr std::chrono::minutes kLockStale{30};      // others may remove it then
+inline constexpr std::chrono::minutes kLockRefresh{5};                 // restic's
+inline constexpr std::chrono::minutes kLockStale{30};                  // others may remove it then
 inline constexpr std::chrono::seconds kLockMustRefresh{22 * 60 + 30};  // we stop writing then
 
 // restic's words for a lock that is in the way.

@@ -16,7 +16,7 @@
 // init, when others do the same
 //
 // Ours (A, B):      look; PUT config if absent; PUT key; settle; look again
-// restic's (R):     look; 1 s of scrypt; PUT key; PUT config, overwriting
+// restic's (R):     look; 1 to 3 s of scrypt; PUT key; PUT config, overwriting
 //
 //   A and B            one conditional PUT fails, and that is the loser, which wrote nothing else.
 //                      In a store that ignores the condition the later config stays; the other
@@ -49,15 +49,15 @@ using storage::FileName;
 using storage::SaveMode;
 
 constexpr milliseconds kReclaim{3'000};  // for a key to appear beside a config
-constexpr milliseconds kSettle{2'000};   // restic needs some 1.2 s from its look to its key
+constexpr milliseconds kSettle{3'000};   // restic: 1.2 s from its look to its key, 2.6 s when busy
 constexpr milliseconds kForeign{10'000};
 constexpr milliseconds kPoll{250};
 constexpr milliseconds kCleanUp{5'000};
 
-constexpr std::size_t kTriedKeys = 20;                        // restic's limit
-constexpr std::size_t kSmallFile = 64 * limits::kKiB;         // a config or key file
-constexpr std::size_t kSnapshotThreads = 16;                  // small files: all is latency
-constexpr std::size_t kIndexThreads = 4;                      // some 4 MiB each
+constexpr std::size_t kTriedKeys = 20;                 // restic's limit
+constexpr std::size_t kSmallFile = 64 * limits::kKiB;  // a config or key file
+constexpr std::size_t kSnapshotThreads = 16;           // small files: all is latency
+constexpr std::size_t kIndexThreads = 4;               // some 4 MiB each
 
 const FileName kConfigName{FileKind::config, {}};
 
@@ -65,7 +65,8 @@ const FileName kConfigName{FileKind::config, {}};
 std::vector<std::string> list_ids(const storage::StoreReader& store, FileKind kind,
                                   const Call& call) {
   std::vector<std::string> ids;
-  store.list(kind, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
+  store.list(
+      kind, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
   std::sort(ids.begin(), ids.end());
   return ids;
 }
@@ -175,7 +176,8 @@ class KeySearch {
   }
 
   [[noreturn]] void fail() const {
-    if (opened_other_ || (tried_ == 0 && !damage_.empty())) throw Error(ErrorKind::corrupt, damage_);
+    if (opened_other_ || (tried_ == 0 && !damage_.empty()))
+      throw Error(ErrorKind::corrupt, damage_);
     throw Error(ErrorKind::wrong_password, "wrong password or no key found",
                 damage_.empty() ? "" : "a key file could not be used: " + damage_);
   }
@@ -229,7 +231,9 @@ void require_good_password(const Secret& password) {
   }
 }
 
-[[noreturn]] void fail_exists(const std::string& why) { throw Error(ErrorKind::exists, why); }
+[[noreturn]] void fail_exists(const std::string& why) {
+  throw Error(ErrorKind::exists, why);
+}
 
 // One attempt to make a repository; see the head of this file.
 class Init {
@@ -305,8 +309,10 @@ class Init {
     while (has_foreign_key()) {
       require_our_config();
       if (call_.clock().steady() >= end) {
-        log::warn("the new repository holds a key file of somebody else's init; if restic says that "
-                  "a key is damaged, remove it from keys/: all but {}", key_name_.id);
+        log::warn(
+            "the new repository holds a key file of somebody else's init; if restic says that "
+            "a key is damaged, remove it from keys/: all but {}",
+            key_name_.id);
         return;
       }
       call_.sleep(kPoll);
@@ -378,13 +384,21 @@ Repository Repository::open(storage::Store& store, const Secret& password, const
   return Repository(std::make_unique<Impl>(store, std::move(key), random));
 }
 
-const Config& Repository::config() const { return impl_->config; }
+const Config& Repository::config() const {
+  return impl_->config;
+}
 
-const KeyId& Repository::key_id() const { return impl_->key_id; }
+const KeyId& Repository::key_id() const {
+  return impl_->key_id;
+}
 
-storage::Store& Repository::store() const { return impl_->files.store(); }
+storage::Store& Repository::store() const {
+  return impl_->files.store();
+}
 
-const UnpackedFiles& Repository::files() const { return impl_->files; }
+const UnpackedFiles& Repository::files() const {
+  return impl_->files;
+}
 
 namespace {
 
@@ -460,15 +474,14 @@ Bytes Repository::load_blob(const Index& index, const BlobHandle& blob, const Ca
     const FileName pack{FileKind::pack, place.pack.hex()};
     try {
       BlobOpener::require_sane(place.entry);
-      const Bytes sealed =
-          store().load_range(pack, {place.entry.offset, place.entry.length}, call);
+      const Bytes sealed = store().load_range(pack, {place.entry.offset, place.entry.length}, call);
       BlobOpener opener(make_sealer());
       const ByteView plain = opener.open(sealed, place.entry);
       return {plain.begin(), plain.end()};
     } catch (const Error& error) {
       if (!is_damage(error)) throw;
       why = pack.path() + ": " + error.what();
-      log::warn("{}: {}", where, why);
+      log::info("{}: {}", where, why);
     }
   }
   throw Error(ErrorKind::corrupt, where + ": " + why,

@@ -72,6 +72,7 @@ class Repository {
 
   // The files of one JSON document, and what seals and opens everything else.
   const UnpackedFiles& files() const;
+
   Sealer make_sealer() const { return files().make_sealer(); }
 
   // restic's protocol: look, write ours, wait 200 ms, look again. Waits up to `retry` for locks in

@@ -40,8 +40,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kLoadBytes = 4 * limits::kMiB;  // of one request, a larger blob excepted
 constexpr std::uint64_t kGap = 256 * limits::kKiB;  // read and dropped rather than asked for apart
 constexpr std::size_t kSparseBlock = 4 * limits::kKiB;
-constexpr int kMaxThreads = 4;   // times kLoadBytes is what they hold
-constexpr int kMaxDepth = 200;   // each level holds a descriptor open
+constexpr int kMaxThreads = 4;  // times kLoadBytes is what they hold
+constexpr int kMaxDepth = 200;  // each level holds a descriptor open
 constexpr unsigned kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 // One blob at one place of the file.
@@ -62,9 +62,8 @@ struct Load {
 
 std::uint32_t plain_size(const PackEntry& entry) {
   if (entry.compressed()) return entry.plain_length;
-  return entry.length > kSealOverhead
-             ? entry.length - static_cast<std::uint32_t>(kSealOverhead)
-             : 0;
+  return entry.length > kSealOverhead ? entry.length - static_cast<std::uint32_t>(kSealOverhead)
+                                      : 0;
 }
 
 std::vector<Piece> plan_pieces(const std::vector<BlobId>& content, const Index& index) {
@@ -195,7 +194,9 @@ class NewFile {
       return;
     }
     if (errno != EINVAL && errno != ENOSYS) throw_errno(path_, "rename");
+
     struct stat there {};
+
     if (::fstatat(folder_, name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0) {
       errno = EEXIST;
       throw_errno(path_, "rename");
@@ -215,7 +216,7 @@ class NewFile {
 // An open folder of the target.
 struct Folder {
   const FileDescriptor& fd;
-  const fs::path& path;     // on the disk, for the disk's errors
+  const fs::path& path;       // on the disk, for the disk's errors
   const std::string& inside;  // in the snapshot, for the repository's
 };
 
@@ -244,8 +245,7 @@ class Restorer {
     const std::string where = folder.inside.empty() ? "/" : printable(folder.inside);
     if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
     const Bytes json = load_tree(tree, where);
-    parse_tree(as_text(json), where,
-               [&](Node&& node) { restore_node(node, folder, depth); });
+    parse_tree(as_text(json), where, [&](Node&& node) { restore_node(node, folder, depth); });
     sync_file(folder.fd.get(), folder.path);
   }
 
@@ -266,8 +266,7 @@ class Restorer {
                       ": refused: such a name leads out of the target",
                   "whoever wrote this snapshot was not restic and not this program");
     }
-    const std::string inside =
-        folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
+    const std::string inside = folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
     const fs::path path = folder.path / node.name;
     switch (node.type) {
     case NodeType::dir:
@@ -340,10 +339,9 @@ class Restorer {
       file.set_size(size);
       const std::vector<Load> loads = plan_loads(pieces);
       const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
-      for_each_parallel(loads.size(), static_cast<std::size_t>(threads), call_,
-                        [&](std::size_t i, const Call& call) {
-                          write_load(loads[i], pieces, file, call);
-                        });
+      for_each_parallel(
+          loads.size(), static_cast<std::size_t>(threads), call_,
+          [&](std::size_t i, const Call& call) { write_load(loads[i], pieces, file, call); });
       return size;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::corrupt) throw;
@@ -396,8 +394,8 @@ class Restorer {
     }
     copy = repository_.load_blob(index_, piece.entry.blob, call);
     if (copy.size() != plain_size(piece.entry)) {
-      throw Error(ErrorKind::corrupt, "blob " + piece.entry.blob.id.hex() +
-                                          ": is not as long as the index says");
+      throw Error(ErrorKind::corrupt,
+                  "blob " + piece.entry.blob.id.hex() + ": is not as long as the index says");
     }
     return copy;
   }

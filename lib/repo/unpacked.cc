@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::uint8_t kCompressed = 2;  // the first byte in front of a zstd frame
 
-bool is_json(ByteView plain) { return plain[0] == '{' || plain[0] == '['; }
+bool is_json(ByteView plain) {
+  return plain[0] == '{' || plain[0] == '[';
+}
 
 }  // namespace
 
@@ -43,7 +45,8 @@ Bytes UnpackedFiles::load_sealed(const storage::FileName& name, const Call& call
     Bytes bytes = store_->load(name, limits::kUnpackedBytes, call);
     if (to_hex(sha256(bytes)) == name.id) return bytes;
   }
-  throw Error(ErrorKind::corrupt, name.path() + ": invalid data returned: its name is not its hash");
+  throw Error(ErrorKind::corrupt,
+              name.path() + ": invalid data returned: its name is not its hash");
 }
 
 Bytes UnpackedFiles::open(const storage::FileName& name, ByteView sealed) const {

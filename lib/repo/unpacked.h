@@ -47,6 +47,7 @@ class UnpackedFiles {
   Sealer make_sealer() const { return {key_, *random_}; }
 
   storage::Store& store() const { return *store_; }
+
   int version() const { return version_; }
 
  private:

@@ -42,7 +42,7 @@ using storage::FileName;
 
 constexpr std::size_t kBatchBytes = limits::kMiB;
 constexpr std::size_t kQueueBytes = 4 * kBatchBytes;
-constexpr std::size_t kSparePacks = 2;      // beyond memory_bytes: what uploaders hold
+constexpr std::size_t kSparePacks = 2;       // beyond memory_bytes: what uploaders hold
 constexpr std::size_t kIndexBlobs = 50'000;  // restic's "full"
 constexpr int kMaxWorkers = 8;
 constexpr int kMaxUploaders = 5;
@@ -86,8 +86,8 @@ class Content {
 // Whole chunks of one file.
 struct Batch {
   Bytes buffer;
-  std::vector<std::size_t> ends;  // of the chunks
-  std::size_t first = 0;          // number of its first chunk
+  std::vector<std::size_t> ends;     // of the chunks
+  std::size_t first = 0;             // number of its first chunk
   std::shared_ptr<Content> content;  // shared: a worker may hold a batch of a failed save_file
 };
 

@@ -139,6 +139,12 @@ std::optional<std::chrono::seconds> retry_after(const http::Response& response, 
 
 std::string hint_of(int status, const std::string& code) {
   if (code == "RequestTimeTooSkewed") return "set this machine's clock, e.g. by NTP, and try again";
+  if (code == "InvalidBucketName") {
+    return "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens";
+  }
+  if (code == "SignatureDoesNotMatch" || code == "InvalidAccessKeyId") {
+    return "check the access key and the secret key";
+  }
   if (code == "AuthorizationHeaderMalformed") return "set the region of the bucket";
   if (code == "PermanentRedirect" || status == 301) {
     return "the bucket is in another region: use the URL of that region";

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <set>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -134,7 +136,7 @@ class Walk {
     if (lstat(from.c_str(), &info) != 0) throw_errno(from, "stat");
     if (S_ISLNK(info.st_mode)) {
       warn_of_way_out(from);
-      if (stat(from.c_str(), &info) != 0) throw_errno(from, "follow link");
+      if (stat(from.c_str(), &info) != 0) fail_link(from, errno);
     }
     if (S_ISDIR(info.st_mode)) return folder(from, name, path, depth);
     if (S_ISREG(info.st_mode)) return file(from, name, path);
@@ -156,6 +158,13 @@ class Walk {
     node.content = std::move(saved.content);
     trees_.count(path, node);
     return node;
+  }
+
+  [[noreturn]] static void fail_link(const std::filesystem::path& link, int error) {
+    throw Error(
+        ErrorKind::failed,
+        fmt::format("{}: follow link: {}", link.string(), std::generic_category().message(error)),
+        "mend or remove the link: the folder is backed up whole or not at all");
   }
 
   void warn_of_way_out(const std::filesystem::path& link) {
@@ -182,7 +191,16 @@ class Walk {
 void require_certificates(const std::filesystem::path& folder) {
   struct stat info {};
 
-  if (stat(folder.c_str(), &info) != 0) throw_errno(folder, "certificates");
+  if (stat(folder.c_str(), &info) != 0) {
+    const int number = errno;
+    const ErrorKind kind = number == ENOENT   ? ErrorKind::not_found
+                           : number == EACCES ? ErrorKind::denied
+                                              : ErrorKind::failed;
+    throw Error(kind,
+                fmt::format("{}: certificates' folder: {}", folder.string(),
+                            std::generic_category().message(number)),
+                "correct spec.certsDir, or give --certs-dir DIR or --no-certs");
+  }
   if (!S_ISDIR(info.st_mode)) {
     throw Error(ErrorKind::failed, fmt::format("{}: certificates: not a folder", folder.string()));
   }

@@ -46,23 +46,34 @@ InitReport make_repository(const Services& services, const InitRequest& request,
                            const crd::Location& location, const Call& call) {
   const OpenedStore opened = open_store(services, location, call);
   const std::string& url = opened.store->location();
+  const auto open = [&] {
+    return describe(location, url,
+                    repo::Repository::open(*opened.store, opened.password, services.clock,
+                                           services.random, call),
+                    false);
+  };
   if (request.if_needed) {
     try {
-      return describe(location, url,
-                      repo::Repository::open(*opened.store, opened.password, services.clock,
-                                             services.random, call),
-                      false);
+      return open();
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::no_repository) throw;
+      // No key may open it because there is none yet: an init that was killed left a config alone.
+      const bool none_yet = error.kind() == ErrorKind::no_repository ||
+                            error.kind() == ErrorKind::wrong_password;
+      if (!none_yet) throw;
     }
   }
   if (opened.store->create(call)) log::info("{}: created", url);
   const repo::InitRequest init_request{opened.password, request.version, services.owner.username,
                                        services.owner.hostname};
-  return describe(
-      location, url,
-      repo::Repository::init(*opened.store, init_request, services.clock, services.random, call),
-      true);
+  try {
+    return describe(
+        location, url,
+        repo::Repository::init(*opened.store, init_request, services.clock, services.random, call),
+        true);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::exists || !request.if_needed) throw;
+    return open();  // made by somebody else meanwhile, or another password's
+  }
 }
 
 std::string component_of(const Services& services, const crd::Location& location) {

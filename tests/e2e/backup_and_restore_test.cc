@@ -1,5 +1,5 @@
-// A location is initialized, a policy backed up twice, a snapshot restored; restic, etcdutl, etcd and
-// kube-apiserver agree with what we say.
+// A location is initialized, a policy backed up twice, a snapshot restored; restic, etcdutl, etcd
+// and kube-apiserver agree with what we say.
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
@@ -49,7 +49,9 @@ TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic
   REQUIRE_MESSAGE(restored.ok(), restored.err);
   CHECK(restored.out.find("etcdutl snapshot restore") != std::string::npos);
   CHECK(restored.out.find("--name default") != std::string::npos);
+
   struct stat info {};
+
   REQUIRE(stat(ours.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0700);
 
@@ -63,7 +65,7 @@ TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic
     CAPTURE(version);
     const auto env = plane.restic_env("story");
     const RunResult check = restic(version, {"check", "--read-data"}, env);
-    CHECK_MESSAGE(check.ok(), check.out + check.err);
+    CHECK_MESSAGE(check.ok(), (check.out + check.err));
     CHECK(check.out.find("no errors were found") != std::string::npos);
     const std::string theirs = (folder / (std::string("restic-") + version)).string();
     REQUIRE(restic(version, {"restore", snapshot, "--target", theirs}, env).ok());
@@ -83,7 +85,8 @@ TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic
   options.data = data;
   const EtcdServer again(options);
   const KubeApi api(again);
-  const RunResult secret = api.kubectl({"get", "secret", "precious", "-o", "jsonpath={.data.answer}"});
+  const RunResult secret =
+      api.kubectl({"get", "secret", "precious", "-o", "jsonpath={.data.answer}"});
   CHECK(secret.out == "NDI=");
 }
 
@@ -95,8 +98,8 @@ TEST_CASE("restore: writes nothing into a folder that holds something") {
   REQUIRE(plane.kubedr({"backup", "full-target"}).ok());
   const TempDir folder;
   folder.write("target/mine", "keep");
-  const RunResult result = plane.kubedr({"restore", "latest", "--policy", "full-target", "--target",
-                                         (folder / "target").string()});
+  const RunResult result = plane.kubedr(
+      {"restore", "latest", "--policy", "full-target", "--target", (folder / "target").string()});
   CHECK(result.exit.code == 2);
   CHECK(files_below(folder / "target") == std::map<std::string, std::string>{{"mine", "keep"}});
 }
@@ -114,15 +117,15 @@ TEST_CASE("backup: an idle etcd's snapshot equals what etcdctl saves, and adds n
       {"ETCDCTL_CERT", etcd.client_cert_file().string()},
       {"ETCDCTL_KEY", etcd.client_key_file().string()},
       {"ETCDCTL_ENDPOINTS", etcd.endpoint()}};
-  REQUIRE(kubedr({"init", "--repo", repository}, env).ok());
-  REQUIRE(kubedr({"backup", "--repo", repository}, env).ok());
-  const Json second = json_of(kubedr({"backup", "--repo", repository, "-o", "json"}, env));
+  REQUIRE(test::kubedr({"init", "--repo", repository}, env).ok());
+  REQUIRE(test::kubedr({"backup", "--repo", repository}, env).ok());
+  const Json second = json_of(test::kubedr({"backup", "--repo", repository, "-o", "json"}, env));
   CHECK(second.at("dataAdded").get<std::int64_t>() < 20'000);
   const std::string saved = (folder / "saved.db").string();
   ProcessOptions process;
   process.env = env;
   REQUIRE(run({find_server("etcdctl").string(), "snapshot", "save", saved}, process).ok());
   const std::string target = (folder / "target").string();
-  REQUIRE(kubedr({"restore", "latest", "--repo", repository, "--target", target}, env).ok());
+  REQUIRE(test::kubedr({"restore", "latest", "--repo", repository, "--target", target}, env).ok());
   CHECK(read_text(target + "/data/etcd-snapshot.db") == read_text(saved));
 }

@@ -317,6 +317,8 @@ TEST_CASE("faults: our init and restic's on one empty bucket never leave what on
     const auto their_end = theirs.wait(std::chrono::seconds(60));
     const auto our_end = ours.wait(std::chrono::seconds(60));
     REQUIRE((their_end && our_end));
+    CAPTURE(their_end->code);
+    CAPTURE(our_end->code);
     CAPTURE(theirs.err());
     CAPTURE(ours.err());
     CHECK((their_end->code == 0 || our_end->code == 0));

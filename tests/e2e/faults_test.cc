@@ -40,7 +40,8 @@ Messages messages_in(const std::string& text) {
 std::vector<std::string> ids_of(const RunResult& listed) {
   REQUIRE_MESSAGE(listed.ok(), listed.err);
   std::vector<std::string> ids;
-  for (const Json& one : parse_json(listed.out, "snapshots").at("snapshots")) {
+  const Json document = parse_json(listed.out, "snapshots");
+  for (const Json& one : document.at("snapshots")) {
     ids.push_back(one.at("id").get<std::string>());
   }
   return ids;

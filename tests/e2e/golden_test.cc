@@ -35,8 +35,8 @@ struct Rule {
 };
 
 const std::vector<Rule>& rules() {
-  constexpr char kRfc3339[] = R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$)";
-  constexpr char kAsctime[] =
+  static constexpr char kRfc3339[] = R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$)";
+  static constexpr char kAsctime[] =
       R"(^(Sun|Mon|Tue|Wed|Thu|Fri|Sat) [A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d \d{4}$)";
   static const std::vector<Rule> all = {
       {{"creationTimestamp", "firstTimestamp", "lastTimestamp"}, kRfc3339, "<time>"},
@@ -62,7 +62,7 @@ const std::vector<Rule>& rules() {
 
 const std::set<std::string> kSizes = {"dataAdded", "totalBytesProcessed"};
 
-std::string normalized(const std::string& key, std::string text) {
+std::string normalized_text(const std::string& key, std::string text) {
   for (const Rule& rule : rules()) {
     if (!rule.keys.empty() && rule.keys.count(key) == 0) continue;
     text = std::regex_replace(text, std::regex(rule.form), rule.replacement);
@@ -71,7 +71,7 @@ std::string normalized(const std::string& key, std::string text) {
 }
 
 Json normalized(Json object, const std::string& key = "") {
-  if (object.is_string()) return normalized(key, object.get<std::string>());
+  if (object.is_string()) return normalized_text(key, object.get<std::string>());
   if (object.is_number_integer() && kSizes.count(key) == 1) return "<bytes>";
   if (object.is_array()) {
     for (Json& item : object) item = normalized(item, key);
@@ -208,9 +208,8 @@ spec:
 
   std::vector<Json> list(const std::string& kind) {
     std::vector<Json> items;
-    for (Json& item : parse_json(kubectl({"get", kind, "-o", "json"}), kind).at("items")) {
-      items.push_back(std::move(item));
-    }
+    const Json all = parse_json(kubectl({"get", kind, "-o", "json"}), kind);
+    for (const Json& item : all.at("items")) items.push_back(item);
     std::sort(items.begin(), items.end(),
               [](const Json& a, const Json& b) { return version_of(a) < version_of(b); });
     return items;
@@ -295,7 +294,7 @@ std::multiset<std::vector<std::string>> event_rows(const std::string& text) {
     if (cells.size() < 5) continue;
     cells.erase(cells.begin());
     if (cells[1] == "BackupFailed") cells[3] = "<why>";
-    cells[3] = normalized("message", cells[3]);
+    cells[3] = normalized_text("message", cells[3]);
     if (cells[1] != "RestoreSucceeded") rows.insert(cells);
   }
   return rows;
@@ -455,7 +454,8 @@ TEST_CASE("install: a second time changes nothing") {
   std::vector<std::string> lines = split(std::string(trim(again.out)), '\n');
   CHECK(lines.size() == 5);
   for (const std::string& line : lines) CHECK_MESSAGE(line.ends_with(" unchanged"), line);
-  for (const Json& one : parsed(plane.kubedr({"install", "-o", "json"})).at("installed")) {
+  const Json report = parsed(plane.kubedr({"install", "-o", "json"}));
+  for (const Json& one : report.at("installed")) {
     CHECK_MESSAGE(one.at("changed") == false, one.dump());
   }
   CHECK(versions() == before);

@@ -137,7 +137,7 @@ void check_bare(const std::string& repository, const Environment& env) {
   const auto database = save_database(etcd, folder / "saved.db");
   const auto run = [&](std::vector<std::string> args) {
     args.insert(args.begin(), {"--repo", repository});
-    return kubedr(args, env);
+    return test::kubedr(args, env);
   };
 
   CHECK(run({"snapshots"}).exit.code == 10);
@@ -159,7 +159,7 @@ void check_bare(const std::string& repository, const Environment& env) {
   CHECK(parsed(run({"snapshots", "--tag", "other", "-o", "json"})).at("snapshots").empty());
 
   const RunResult status = run({"status"});
-  CHECK_MESSAGE(status.ok(), status.out + status.err);
+  CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK(run({"status", "--max-age", "1ms"}).exit.code == 5);
 
   const std::string target = (folder / "target").string();
@@ -171,7 +171,7 @@ void check_bare(const std::string& repository, const Environment& env) {
   Environment theirs = env;
   theirs["RESTIC_REPOSITORY"] = repository;
   const RunResult check = restic("0.18", {"check", "--read-data"}, theirs);
-  CHECK_MESSAGE(check.ok(), check.out + check.err);
+  CHECK_MESSAGE(check.ok(), (check.out + check.err));
 
   Environment wrong = env;
   wrong.erase("RESTIC_PASSWORD_FILE");
@@ -183,7 +183,7 @@ void check_bare(const std::string& repository, const Environment& env) {
     CAPTURE(verb.front());
     std::vector<std::string> args = verb;
     args.insert(args.begin(), {"--repo", repository});
-    CHECK(kubedr(args, wrong).exit.code == 12);
+    CHECK(test::kubedr(args, wrong).exit.code == 12);
   }
   CHECK_FALSE(std::filesystem::exists(folder / "never"));
 }
@@ -233,7 +233,7 @@ TEST_CASE("manifests: the whole job with a file:// location, and nobody is asked
   CHECK(listed.at("snapshots")[1].at("parent") == backup.at("snapshotId"));
 
   const RunResult status = world.kubedr({"status"});
-  CHECK_MESSAGE(status.ok(), status.out + status.err);
+  CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK(has(status.out, "No findings."));
 
   const std::string target = (world.folder() / "target").string();
@@ -275,21 +275,21 @@ TEST_CASE("manifests: a file, several paths, and what is wrong with one of them"
   const TempDir folder;
   const std::string location = (world.folder() / "manifests/location.yaml").string();
   const std::string policy = (world.folder() / "manifests/policy.yml").string();
-  CHECK(kubedr({"init", "-f", location}).ok());
-  CHECK(kubedr({"snapshots", "nightly", "-f", location, "-f", policy}).ok());
-  CHECK(kubedr({"snapshots", "nightly", "-f", location}).exit.code == 4);
-  CHECK(kubedr({"snapshots", "-f", location, "-f", location}).exit.code == 2);
-  CHECK(kubedr({"snapshots", "-f", (folder / "none").string()}).exit.code == 4);
-  CHECK(kubedr({"snapshots", "-f", location, "--repo", "/x"}, bare_env()).exit.code == 2);
-  CHECK(kubedr({"install", "-f", location}).exit.code == 2);
+  CHECK(test::kubedr({"init", "-f", location}).ok());
+  CHECK(test::kubedr({"snapshots", "nightly", "-f", location, "-f", policy}).ok());
+  CHECK(test::kubedr({"snapshots", "nightly", "-f", location}).exit.code == 4);
+  CHECK(test::kubedr({"snapshots", "-f", location, "-f", location}).exit.code == 2);
+  CHECK(test::kubedr({"snapshots", "-f", (folder / "none").string()}).exit.code == 4);
+  CHECK(test::kubedr({"snapshots", "-f", location, "--repo", "/x"}, bare_env()).exit.code == 2);
+  CHECK(test::kubedr({"install", "-f", location}).exit.code == 2);
   const std::string broken = folder.write("broken.yaml", "kind: [BackupLocation").string();
-  const RunResult result = kubedr({"status", "-f", broken});
+  const RunResult result = test::kubedr({"status", "-f", broken});
   CHECK(result.exit.code == 2);
   CHECK_MESSAGE(has(result.err, "broken.yaml: line 1"), result.err);
   // Objects without a namespace are in the one that is asked for; the policy names its own.
-  CHECK(kubedr({"snapshots", "-n", "other", "-f", location}).ok());
-  CHECK(kubedr({"snapshots", "nightly", "-n", "other", "-f", location, "-f", policy}).exit.code ==
-        4);
+  CHECK(test::kubedr({"snapshots", "-n", "other", "-f", location}).ok());
+  CHECK(test::kubedr({"snapshots", "nightly", "-n", "other", "-f", location, "-f", policy})
+            .exit.code == 4);
 }
 
 TEST_CASE("bare: a folder, the password from the environment") {
@@ -313,11 +313,12 @@ TEST_CASE("bare: a bucket with a prefix, on S3") {
   env["AWS_SECRET_ACCESS_KEY"] = s3.secret_key();
   check_bare(fmt::format("s3:{}/bare/some/prefix", s3.url()), env);
   Environment wrong = env;
-  wrong["AWS_SECRET_ACCESS_KEY"] = "nobody knows";
-  CHECK(kubedr({"snapshots", "--repo", fmt::format("s3:{}/bare/some/prefix", s3.url())}, wrong)
-            .exit.code == 21);
-  CHECK(kubedr({"snapshots", "--repo", fmt::format("s3:{}/bare/other", s3.url())}, env).exit.code ==
-        10);
+  wrong["AWS_SECRET_ACCESS_KEY"] = "nobody-knows-this-one";
+  CHECK(
+      test::kubedr({"snapshots", "--repo", fmt::format("s3:{}/bare/some/prefix", s3.url())}, wrong)
+          .exit.code == 21);
+  CHECK(test::kubedr({"snapshots", "--repo", fmt::format("s3:{}/bare/other", s3.url())}, env)
+            .exit.code == 10);
 }
 
 TEST_CASE("bare: an S3 with TLS of its own authority") {
@@ -327,18 +328,18 @@ TEST_CASE("bare: an S3 with TLS of its own authority") {
   env["AWS_ACCESS_KEY_ID"] = s3.access_key();
   env["AWS_SECRET_ACCESS_KEY"] = s3.secret_key();
   const std::string repository = fmt::format("s3:{}/bare", s3.url());
-  const RunResult refused = kubedr({"init", "--repo", repository}, env);
+  const RunResult refused = test::kubedr({"init", "--repo", repository}, env);
   CHECK_FALSE(refused.ok());
   CHECK_MESSAGE(has(refused.err, "certificate"), refused.err);
   env["RESTIC_CACERT"] = s3.ca_file().string();
-  const RunResult init = kubedr({"init", "--repo", repository}, env);
+  const RunResult init = test::kubedr({"init", "--repo", repository}, env);
   CHECK_MESSAGE(init.ok(), init.err);
-  CHECK(kubedr({"snapshots", "--repo", repository}, env).ok());
+  CHECK(test::kubedr({"snapshots", "--repo", repository}, env).ok());
 }
 
 TEST_CASE("bare: without a password nothing is tried") {
   const TempDir folder;
-  const RunResult result = kubedr({"init", "--repo", (folder / "repository").string()});
+  const RunResult result = test::kubedr({"init", "--repo", (folder / "repository").string()});
   CHECK(result.exit.code == 2);
   CHECK_MESSAGE(has(result.err, "RESTIC_PASSWORD"), result.err);
   CHECK_FALSE(std::filesystem::exists(folder / "repository"));
@@ -350,7 +351,7 @@ TEST_CASE("bare: a saved database that is not whole is no backup") {
   EtcdServer etcd;
   etcd.fill("/k", 20, 1000);
   const std::string repository = (folder / "repository").string();
-  REQUIRE(kubedr({"init", "--repo", repository}, bare_env()).ok());
+  REQUIRE(test::kubedr({"init", "--repo", repository}, bare_env()).ok());
   const std::string whole = read_text(save_database(etcd, folder / "whole.db"));
   std::string flipped = whole;
   flipped[whole.size() / 2] = static_cast<char>(flipped[whole.size() / 2] ^ 1);
@@ -359,14 +360,15 @@ TEST_CASE("bare: a saved database that is not whole is no backup") {
         std::string(), std::string(5000, 'x')}) {
     CAPTURE(damaged.size());
     const auto file = folder.write("damaged.db", damaged);
-    const RunResult result =
-        kubedr({"backup", "--repo", repository, "--etcd-snapshot", file.string()}, bare_env());
+    const RunResult result = test::kubedr(
+        {"backup", "--repo", repository, "--etcd-snapshot", file.string()}, bare_env());
     CHECK_MESSAGE(result.exit.code == 22, result.err);
   }
-  CHECK(kubedr({"backup", "--repo", repository, "--etcd-snapshot", (folder / "none").string()},
-               bare_env())
-            .exit.code == 4);
-  CHECK(parsed(kubedr({"snapshots", "--repo", repository, "-o", "json"}, bare_env()))
+  CHECK(
+      test::kubedr({"backup", "--repo", repository, "--etcd-snapshot", (folder / "none").string()},
+                   bare_env())
+          .exit.code == 4);
+  CHECK(parsed(test::kubedr({"snapshots", "--repo", repository, "-o", "json"}, bare_env()))
             .at("snapshots")
             .empty());
 }
@@ -388,17 +390,17 @@ TEST_CASE("backup: etcd 3.4, 3.5 and 3.6 are backed up, and restored by their ow
     const TempDir folder;
     Environment env = bare_env();
     const std::string repository = (folder / "repository").string();
-    REQUIRE(kubedr({"init", "--repo", repository}, env).ok());
-    const RunResult backup =
-        kubedr({"backup", "--repo", repository, "--etcd-endpoint", etcd.endpoint(), "--etcd-cacert",
-                etcd.ca_file().string(), "--etcd-cert", etcd.client_cert_file().string(),
-                "--etcd-key", etcd.client_key_file().string(), "-o", "json"},
-               env);
+    REQUIRE(test::kubedr({"init", "--repo", repository}, env).ok());
+    const RunResult backup = test::kubedr(
+        {"backup", "--repo", repository, "--etcd-endpoint", etcd.endpoint(), "--etcd-cacert",
+         etcd.ca_file().string(), "--etcd-cert", etcd.client_cert_file().string(), "--etcd-key",
+         etcd.client_key_file().string(), "-o", "json"},
+        env);
     REQUIRE_MESSAGE(backup.ok(), backup.err);
     const Json stored = parsed(backup);
     const std::string target = (folder / "target").string();
-    const RunResult restored =
-        kubedr({"restore", "latest", "--repo", repository, "--target", target, "-o", "json"}, env);
+    const RunResult restored = test::kubedr(
+        {"restore", "latest", "--repo", repository, "--target", target, "-o", "json"}, env);
     REQUIRE_MESSAGE(restored.ok(), restored.err);
     const Json database = parsed(restored).at("database");
     CHECK(database.at("revision") == stored.at("etcd").at("revision"));

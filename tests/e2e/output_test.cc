@@ -92,7 +92,7 @@ Json failure_of(const RunResult& result) {
 
 // The verbs, as the overview lists them.
 std::vector<std::string> verbs() {
-  const RunResult help = kubedr({"--help"});
+  const RunResult help = test::kubedr({"--help"});
   REQUIRE(help.ok());
   std::vector<std::string> names;
   bool listing = false;
@@ -226,7 +226,7 @@ TEST_CASE("output: -q says nothing but the result, -v says no secrets") {
   for (const char* flag : {"-v", "-vv", "-v=9"}) {
     const RunResult loud = plane.kubedr({flag, "snapshots", "volume"});
     CHECK_MESSAGE(loud.ok(), loud.err);
-    CHECK_FALSE(loud.err.empty());
+    if (flag != std::string("-v")) CHECK(has(loud.err, "/snapshots/"));  // each request
     CHECK_FALSE(has(loud.err, kPassword));
     CHECK_FALSE(has(loud.err, plane.s3().secret_key()));
     CHECK_FALSE(has(loud.err, KubeApi::token("admin")));
@@ -292,7 +292,7 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
         Case{{"status", "--no-header"}, "unknown flag: --no-header", "--no-headers"},
         Case{{"--kubeconfg=x", "status"}, "unknown flag: --kubeconfg", "--kubeconfig"}}) {
     CAPTURE(one.args);
-    const RunResult result = kubedr(one.args);
+    const RunResult result = test::kubedr(one.args);
     CHECK(result.exit.code == 2);
     CHECK(result.out.empty());
     CHECK_MESSAGE(has(result.err, one.complaint), result.err);
@@ -305,7 +305,7 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
                                                {"-o", "jsn", "status"},
                                                {"version", "surplus"}}) {
     CAPTURE(args);
-    const RunResult result = kubedr(args);
+    const RunResult result = test::kubedr(args);
     CHECK(result.exit.code == 2);
     CHECK_FALSE(has(result.err, "Did you mean"));
     CHECK(has(result.err, "error: "));
@@ -320,7 +320,7 @@ TEST_CASE("help: every verb begins with what to type and ends with examples") {
   }
   for (const std::string& verb : names) {
     CAPTURE(verb);
-    const RunResult help = kubedr({verb, "--help"});
+    const RunResult help = test::kubedr({verb, "--help"});
     CHECK(help.ok());
     CHECK(help.err.empty());
     const std::size_t usage = help.out.find("Usage:\n  kubectl kubedr " + verb);
@@ -330,9 +330,9 @@ TEST_CASE("help: every verb begins with what to type and ends with examples") {
     CHECK(usage < examples);
     CHECK(has(help.out.substr(examples), "kubedr " + verb));
     CHECK(has(help.out, "--help"));
-    CHECK(kubedr({verb, "-h"}).out == help.out);
+    CHECK(test::kubedr({verb, "-h"}).out == help.out);
   }
-  const RunResult help = kubedr({"-h"});
+  const RunResult help = test::kubedr({"-h"});
   CHECK(help.ok());
   CHECK(has(help.out, "Usage:\n  kubectl kubedr VERB"));
   CHECK(has(help.out, "Examples:\n"));
@@ -344,7 +344,7 @@ TEST_CASE("status: in order, it says so and exits 0") {
   plane.add_policy("fine");
   make_backup(plane, "fine");
   const RunResult status = plane.kubedr({"status", "fine", "--deep", "--fail-on", "warning"});
-  CHECK_MESSAGE(status.ok(), status.out + status.err);
+  CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK(has(status.out, "No findings."));
   CHECK(has(status.out, "Completed"));
 }

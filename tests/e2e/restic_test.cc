@@ -54,13 +54,13 @@ class Shared {
 
   RunResult ours(std::vector<std::string> args) const {
     args.insert(args.end(), {"--repo", repository()});
-    return kubedr(args, {{"RESTIC_PASSWORD", kPassword}});
+    return test::kubedr(args, {{"RESTIC_PASSWORD", kPassword}});
   }
 
   // A good run of restic; returns its stdout.
   std::string must(const std::vector<std::string>& args, const std::string& input = {}) const {
     const RunResult result = theirs(args, input);
-    REQUIRE_MESSAGE(result.ok(), result.out + result.err);
+    REQUIRE_MESSAGE(result.ok(), (result.out + result.err));
     return result.out;
   }
 

@@ -119,7 +119,8 @@ std::vector<Json> ControlPlane::events_of(const std::string& object_name) {
                                       "--field-selector", "involvedObject.name=" + object_name});
   REQUIRE_MESSAGE(got.ok(), got.err);
   std::vector<Json> events;
-  for (const Json& item : parse_json(got.out, "events").at("items")) events.push_back(item);
+  const Json list = parse_json(got.out, "events");
+  for (const Json& item : list.at("items")) events.push_back(item);
   return events;
 }
 

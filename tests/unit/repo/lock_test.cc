@@ -36,7 +36,8 @@ LockInfo bobs_lock(bool exclusive) {
 }
 
 std::string age_in(nanoseconds age) {
-  const std::string text = lock_conflict_text(bobs_lock(false), LockId(), bobs_lock(false).time + age);
+  const std::string text =
+      lock_conflict_text(bobs_lock(false), LockId(), bobs_lock(false).time + age);
   const std::size_t begin = text.find('(', text.find("created at")) + 1;
   return text.substr(begin, text.find(" ago") - begin);
 }
@@ -49,9 +50,8 @@ struct SlowWorld {
 
   // Takes a lock while moving time over the 200 ms of the protocol.
   Lock take(Repository& repository) {
-    auto taken = std::async(std::launch::async, [&] {
-      return repository.lock_shared(kOwner, kNoRetry, call);
-    });
+    auto taken = std::async(std::launch::async,
+                            [&] { return repository.lock_shared(kOwner, kNoRetry, call); });
     REQUIRE(clock.wait_for_sleepers(1));
     clock.advance(milliseconds(200));
     Lock lock = taken.get();
@@ -117,8 +117,7 @@ TEST_CASE("a lock as restic writes it is read; what is none is corrupt") {
 
 TEST_CASE("a conflict is told in restic's words") {
   const LockId id = *LockId::parse("b41c02f5" + std::string(56, '0'));
-  CHECK(lock_conflict_text(bobs_lock(true), id,
-                           bobs_lock(true).time + nanoseconds(547'030'566)) ==
+  CHECK(lock_conflict_text(bobs_lock(true), id, bobs_lock(true).time + nanoseconds(547'030'566)) ==
         "unable to create lock in backend: repository is already locked exclusively by PID 4242 on "
         "otherhost by bob (UID 1000, GID 1000)\n"
         "lock was created at 2026-11-22 07:41:47 (547.030566ms ago)\n"
@@ -141,9 +140,7 @@ TEST_CASE("ages are printed as Go prints durations") {
 TEST_CASE("shared locks go together, an exclusive one goes with none") {
   World world;
   Repository repository = world.open(world.store);
-  const auto conflict = [&](const auto& take) {
-    return error_of([&] { take(); });
-  };
+  const auto conflict = [&](const auto& take) { return error_of([&] { take(); }); };
   const auto shared = [&] { return repository.lock_shared(kOwner, kNoRetry, world.call); };
   const auto exclusive = [&] { return repository.lock_exclusive(kOwner, kNoRetry, world.call); };
   {

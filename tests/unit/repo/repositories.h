@@ -48,7 +48,8 @@ std::string text_of(Work&& work) {
 inline std::vector<std::string> names(const storage::StoreReader& store, FileKind kind,
                                       const Call& call) {
   std::vector<std::string> ids;
-  store.list(kind, [&](const storage::FileInfo& info) { ids.push_back(info.id); }, call);
+  store.list(
+      kind, [&](const storage::FileInfo& info) { ids.push_back(info.id); }, call);
   return ids;
 }
 
@@ -68,6 +69,7 @@ inline void overwrite(storage::Store& store, const FileName& name, ByteView byte
 class FastClock final : public Clock {
  public:
   WallTime now() const override { return begin_wall_ + passed(); }
+
   SteadyTime steady() const override { return begin_ + passed(); }
 
   void wait_until(SteadyTime until, const std::stop_token& stop) const override {
@@ -88,7 +90,8 @@ class FastClock final : public Clock {
 inline void put_key(storage::Store& store, const SealKey& master, const std::string& password,
                     Random& random, const Call& call) {
   put(store, FileKind::key,
-      make_key_file(master, Secret(password), "u", "h", WallTime{}, KeyCost{2, 8, 1}, random), call);
+      make_key_file(master, Secret(password), "u", "h", WallTime{}, KeyCost{2, 8, 1}, random),
+      call);
 }
 
 inline void put_config(storage::Store& store, const SealKey& master, const Config& config,

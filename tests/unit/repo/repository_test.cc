@@ -31,6 +31,7 @@ InitRequest request(const std::string& password = "pw", int version = 2) {
 class Script final : public Clock {
  public:
   WallTime now() const override { return WallTime(std::chrono::seconds(1'700'000'000)) + passed_; }
+
   SteadyTime steady() const override { return SteadyTime() + passed_; }
 
   void wait_until(SteadyTime until, const std::stop_token& /*stop*/) const override {
@@ -44,6 +45,7 @@ class Script final : public Clock {
   }
 
   void at(milliseconds time, std::function<void()> act) { events_.emplace(time, std::move(act)); }
+
   void after(milliseconds time, std::function<void()> act) { at(passed_ + time, std::move(act)); }
 
  private:
@@ -61,28 +63,36 @@ class HookedStore final : public storage::Store {
   bool ignores_create_only = false;
 
   const std::string& location() const override { return inner_.location(); }
+
   Bytes load(const FileName& name, std::size_t limit, const Call& call) const override {
     return inner_.load(name, limit, call);
   }
+
   Bytes load_range(const FileName& name, const storage::Range& range,
                    const Call& call) const override {
     return inner_.load_range(name, range, call);
   }
+
   std::optional<std::uint64_t> size_of(const FileName& name, const Call& call) const override {
     return inner_.size_of(name, call);
   }
+
   void list(FileKind kind, const std::function<void(const storage::FileInfo&)>& each,
             const Call& call) const override {
     inner_.list(kind, each, call);
   }
+
   bool create(const Call& call) override { return inner_.create(call); }
+
   void save(const FileName& name, ByteView bytes, const Digest& digest, SaveMode mode,
             const Call& call) override {
     before_save(name);
     inner_.save(name, bytes, digest, ignores_create_only ? SaveMode::replace : mode, call);
     after_save(name);
   }
+
   void remove(const FileName& name, const Call& call) override { inner_.remove(name, call); }
+
   int connections() const override { return inner_.connections(); }
 
  private:
@@ -97,9 +107,11 @@ struct ResticInit {
     saw_something = store.size_of({FileKind::config, {}}, call).has_value() ||
                     !names(store, FileKind::key, call).empty();
   }
+
   void write_key(const Call& call) {
     if (!saw_something) put_key(store, master, "pw", random, call);
   }
+
   void write_config(const Call& call) {
     if (saw_something) return;
     put_config(store, master, make_config(2, random), random, call);
@@ -252,7 +264,8 @@ TEST_CASE("init against restic's init, whenever that begins: one repository, one
   SystemRandom random;
   int ours = 0;
   int theirs = 0;
-  // restic looks at `look`, has its key 1.2 s later, its config 0.1 s after that; we begin at 1.5 s.
+  // restic looks at `look`, has its key 1.2 s later, its config 0.1 s after that; we begin at 1.5
+  // s.
   for (int look = 0; look <= 4'000; look += 250) {
     CAPTURE(look);
     Script clock;
@@ -472,8 +485,9 @@ TEST_CASE("version 2 reads bare JSON too, and no other encoding") {
     return FileName{FileKind::index, to_hex(sha256(sealed))};
   };
   CHECK(as_text(repository.load_unpacked(store_plain("{}"), world.call)) == "{}");
-  CHECK(text_of([&] { repository.load_unpacked(store_plain("\3abc"), world.call); })
-            .find("not supported encoding format") != std::string::npos);
+  CHECK(text_of([&] {
+          repository.load_unpacked(store_plain("\3abc"), world.call);
+        }).find("not supported encoding format") != std::string::npos);
 }
 
 TEST_CASE("a snapshot whose answer got lost is stored, not failed") {
@@ -516,8 +530,7 @@ TEST_CASE("a repository in a folder works as one in memory") {
   storage::DirectoryStore store(folder / "repo", random);
   const Call call(clock);
   const Repository made = Repository::init(store, request(), clock, random, call);
-  CHECK(Repository::open(store, Secret("pw"), clock, random, call).config().id ==
-        made.config().id);
+  CHECK(Repository::open(store, Secret("pw"), clock, random, call).config().id == made.config().id);
   CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
         ErrorKind::exists);
 }

@@ -86,11 +86,14 @@ struct Restore {
 
 struct stat status_of(const fs::path& path) {
   struct stat status {};
+
   REQUIRE(::lstat(path.c_str(), &status) == 0);
   return status;
 }
 
-bool equal(const fs::path& path, const Bytes& bytes) { return read_text(path) == as_text(bytes); }
+bool equal(const fs::path& path, const Bytes& bytes) {
+  return read_text(path) == as_text(bytes);
+}
 
 std::size_t entries_below(const fs::path& folder) {
   std::size_t count = 0;
@@ -226,8 +229,7 @@ TEST_CASE("what cannot be restored is named, what is strange is warned of") {
   restore.finish();
   const RestoredTree result = restore.run(root);
   CHECK(result.skipped == std::vector<std::string>{"pipe: fifo", "sock: socket"});
-  CHECK(result.warnings ==
-        std::vector<std::string>{"odd: holds 9 bytes, its entry says 77"});
+  CHECK(result.warnings == std::vector<std::string>{"odd: holds 9 bytes, its entry says 77"});
   CHECK(fs::file_size(restore.target / "odd") == 9);
 }
 

@@ -63,7 +63,8 @@ Bytes read_back(World& world, const SavedFile& file) {
 
 std::uint64_t total_size(const storage::StoreReader& store, FileKind kind, const Call& call) {
   std::uint64_t total = 0;
-  store.list(kind, [&](const storage::FileInfo& info) { total += info.size; }, call);
+  store.list(
+      kind, [&](const storage::FileInfo& info) { total += info.size; }, call);
   return total;
 }
 
@@ -94,9 +95,9 @@ TEST_CASE("what is written is read back, in both versions and both ways of cutti
 TEST_CASE("files smaller than a chunk, empty ones, and borders of batches are kept") {
   World world;
   Run run(world, world.store);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, kPage - 1, kPage, kPage + 1,
-                                 std::size_t{1} << 20, (std::size_t{1} << 20) + 1,
-                                 (std::size_t{1} << 20) - 1}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, kPage - 1, kPage, kPage + 1, std::size_t{1} << 20,
+        (std::size_t{1} << 20) + 1, (std::size_t{1} << 20) - 1}) {
     CAPTURE(size);
     const Bytes bytes = noise(size, size + 7);
     const SavedFile file = run.save(bytes);
@@ -220,6 +221,7 @@ TEST_CASE("a source's failure is thrown, and another attempt finds what was stor
     BytesSource inner_;
     int calls_ = 0;
   };
+
   World world;
   Run run(world, world.store);
   const Bytes bytes = noise(4'000'000, 5);
