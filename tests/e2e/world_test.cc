@@ -12,7 +12,9 @@
 namespace kubedr::test {
 namespace {
 
-std::string encoded(const std::string& text) { return to_base64(as_bytes(text)); }
+std::string encoded(const std::string& text) {
+  return to_base64(as_bytes(text));
+}
 
 }  // namespace
 
@@ -28,8 +30,7 @@ std::filesystem::path make_certificates(const TempDir& folder) {
 }
 
 RunResult kubedr(const std::vector<std::string>& args,
-                 const std::map<std::string, std::string>& env,
-                 std::chrono::milliseconds timeout) {
+                 const std::map<std::string, std::string>& env, std::chrono::milliseconds timeout) {
   static const TempDir home;
   ProcessOptions options;
   options.env = env;
