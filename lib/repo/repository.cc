@@ -176,8 +176,10 @@ class KeySearch {
   }
 
   [[noreturn]] void fail() const {
-    if (opened_other_ || (tried_ == 0 && !damage_.empty()))
-      throw Error(ErrorKind::corrupt, damage_);
+    if (opened_other_ || (tried_ == 0 && !damage_.empty())) {
+      throw Error(ErrorKind::corrupt, damage_,
+                  "bring config and keys/ back from a copy, or from the bucket's older versions");
+    }
     throw Error(ErrorKind::wrong_password, "wrong password or no key found",
                 damage_.empty() ? "" : "a key file could not be used: " + damage_);
   }

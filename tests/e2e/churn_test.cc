@@ -117,7 +117,7 @@ TEST_CASE("backup: an hour of churn stores at most 0.3 of what restic stores") {
                                              {"RESTIC_REPOSITORY", (folder / "ours").string()}};
   std::map<std::string, std::string> theirs = {{"RESTIC_PASSWORD", kPassword},
                                                {"RESTIC_REPOSITORY", (folder / "theirs").string()}};
-  REQUIRE(kubedr({"init", "--repo", ours["RESTIC_REPOSITORY"]}, ours).ok());
+  REQUIRE(test::kubedr({"init", "--repo", ours["RESTIC_REPOSITORY"]}, ours).ok());
   REQUIRE(restic("0.18", {"init"}, theirs).ok());
   const std::string database = (folder / "etcd-snapshot.db").string();
   const auto both_back_up = [&] {
@@ -125,9 +125,9 @@ TEST_CASE("backup: an hour of churn stores at most 0.3 of what restic stores") {
                  "save", database})
                 .ok());
     REQUIRE(restic("0.18", {"backup", database}, theirs).ok());
-    REQUIRE(kubedr({"backup", "--repo", ours["RESTIC_REPOSITORY"], "--chunker", "pages",
-                    "--etcd-snapshot", database},
-                   ours)
+    REQUIRE(test::kubedr({"backup", "--repo", ours["RESTIC_REPOSITORY"], "--chunker", "pages",
+                          "--etcd-snapshot", database},
+                         ours)
                 .ok());
   };
   Workload workload(api);

@@ -32,8 +32,8 @@ bool has(const std::string& text, std::string_view part);
 bool eventually(const std::function<bool()>& yes,
                 std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
-// The part of a request that begins so is on its way through the proxy.
-bool saw_request(const ByteProxy& proxy, std::string_view start);
+// Whether a request such as "PUT /bucket/data/" has come to the proxy.
+bool saw_request(const ByteProxy& proxy, std::string_view line);
 
 // A policy of the shared control plane that has one good backup. A backup that fails must leave
 // the figures of that one alone and patch exactly four fields.

@@ -324,6 +324,8 @@ TEST_CASE("faults: a backup killed before or after any request harms nothing") {
       CAPTURE(k);
       CAPTURE(before);
       if (k % 3 != 0 && k < requests - 6) continue;  // the last ones are those that commit
+      // Killed after a request it leaves what it leaves when killed before the next one.
+      if (!before && k < requests - 3) continue;
       change_something();
       ProxyRules rules;
       (before ? rules.kill_before_request : rules.kill_after_request) = k;
@@ -359,6 +361,7 @@ TEST_CASE("faults: an init killed before or after any request can be done again"
   REQUIRE(requests > 4);
   for (int k = 1; k <= requests; ++k) {
     for (const bool before : {true, false}) {
+      if (!before && k < requests) continue;  // the same as before the next one
       CAPTURE(k);
       CAPTURE(before);
       const std::string bucket = fmt::format("init-{}-{}", k, before);

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -71,6 +73,11 @@ class Needles {
     }
   }
 
+  bool found_in(const std::string& text) const {
+    return std::any_of(forms_.begin(), forms_.end(),
+                       [&](const std::string& form) { return has(text, form); });
+  }
+
   void check_not_in(const std::string& text, const std::string& where) const {
     for (const std::string& form : forms_) {
       if (!has(text, form)) continue;
@@ -124,6 +131,9 @@ TEST_CASE("secrets: are in no output, argument, file, status or event") {
     needles.add(secret);
   }
   needles.add_pem(plane.etcd().client_key_pem());
+  // They are found where they are.
+  REQUIRE(needles.found_in(plane.get("secret", "discreet-creds").dump()));
+  REQUIRE(needles.found_in(plane.get("secret", "discreet-etcd").dump()));
 
   const TempDir folder;
   std::filesystem::create_directories(folder / "home");

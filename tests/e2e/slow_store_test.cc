@@ -57,15 +57,15 @@ Drained backup_through(EtcdServer& etcd, const S3Server& s3, const std::string& 
                                                   {"AWS_ACCESS_KEY_ID", s3.access_key()},
                                                   {"AWS_SECRET_ACCESS_KEY", s3.secret_key()}};
   const std::string repository = fmt::format("s3:http://127.0.0.1:{}/{}", to_s3.port(), bucket);
-  REQUIRE(kubedr({"init", "--repo", repository}, env).ok());
+  REQUIRE(test::kubedr({"init", "--repo", repository}, env).ok());
   ProxyRules rules;
   rules.bytes_per_second = bytes_per_second;
   to_s3.set(rules);
   FlowWatch watch(to_etcd);
   Drained drained;
-  drained.result = kubedr({"backup", "--repo", repository, "--etcd-endpoint",
-                           fmt::format("http://127.0.0.1:{}", to_etcd.port()), "-o", "json"},
-                          env, std::chrono::minutes(5));
+  drained.result = test::kubedr({"backup", "--repo", repository, "--etcd-endpoint",
+                                 fmt::format("http://127.0.0.1:{}", to_etcd.port()), "-o", "json"},
+                                env, std::chrono::minutes(5));
   drained.seconds = watch.seconds();
   REQUIRE_MESSAGE(drained.result.ok(), drained.result.err);
   return drained;

@@ -68,11 +68,11 @@ bool eventually(const std::function<bool()>& yes, std::chrono::milliseconds time
   return true;
 }
 
-bool saw_request(const ByteProxy& proxy, std::string_view start) {
-  for (const std::string& request : proxy.requests()) {
-    if (request.starts_with(start)) return true;
-  }
-  return false;
+bool saw_request(const ByteProxy& proxy, std::string_view line) {
+  const std::vector<std::string> requests = proxy.requests();
+  // Not at its beginning: the end of the body before may stand there.
+  return std::any_of(requests.begin(), requests.end(),
+                     [&](const std::string& request) { return has(request, line); });
 }
 
 Process start_kubedr(const std::vector<std::string>& args,
