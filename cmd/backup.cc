@@ -135,16 +135,13 @@ std::string not_written_text(const std::vector<Json>& objects) {
   return text;
 }
 
-void show(const workflow::BackupReport& report, const std::vector<Json>& not_written,
-          const Context& context) {
+std::string result_of(const workflow::BackupReport& report, const std::vector<Json>& not_written,
+                      const Context& context) {
   if (context.as_document()) {
-    context.print(document(result_json(report, not_written), context.flags.output));
-  } else if (context.flags.output == "name") {
-    context.print("metadatabackuprecord/" + report.record + "\n");
-  } else {
-    context.print(result_text(report));
-    context.remark(not_written_text(not_written));
+    return document(result_json(report, not_written), context.flags.output);
   }
+  if (context.flags.output == "name") return "metadatabackuprecord/" + report.record + "\n";
+  return result_text(report);
 }
 
 int run(Arguments arguments, const Context& context) {
@@ -166,12 +163,13 @@ int run(Arguments arguments, const Context& context) {
   services.writer.spool_bytes = spool;
   const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
   workflow::BackupReport report = workflow::backup(services, request, call);
-  try {
-    show(report, wired.collected(), context);
-  } catch (const Error& error) {  // the backup is safe, whoever may hear of it
-    if (report.dry_run) throw;
-    report.failed_steps.push_back({"output", error.what(), "kubectl kubedr snapshots lists it"});
+  const std::string result = result_of(report, wired.collected(), context);
+  if (report.dry_run) {
+    context.print(result);
+    return 0;
   }
+  context.print_committed(result, "kubectl kubedr snapshots lists it", report.failed_steps);
+  if (!context.as_document()) context.remark(not_written_text(wired.collected()));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }

@@ -16,6 +16,15 @@ void Context::print(const std::string& text) const {
   throw Error(ErrorKind::failed, "stdout: write: " + std::generic_category().message(errno));
 }
 
+void Context::print_committed(const std::string& text, const std::string& remedy,
+                              std::vector<workflow::FailedStep>& failed) const {
+  try {
+    print(text);
+  } catch (const Error& error) {
+    failed.push_back({"output", error.what(), remedy});
+  }
+}
+
 void Context::remark(const std::string& text) const {
   if (terminal.quiet()) return;
   std::fwrite(text.data(), 1, text.size(), stderr);

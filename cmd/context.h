@@ -2,6 +2,7 @@
 #define KUBEDR_CMD_CONTEXT_H
 
 #include <string>
+#include <vector>
 
 #include "base/call.h"
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 #include "cmd/environment.h"
 #include "cmd/flags.h"
 #include "cmd/terminal.h"
+#include "workflow/steps.h"
 
 namespace kubedr::cmd {
 
@@ -27,6 +29,10 @@ struct Context {
   //
   // errors   failed: stdout cannot be written to (a full disk); a closed pipe is no error
   void print(const std::string& text) const;
+
+  // The result of work that is safe, whoever may hear of it: a stdout that fails is a failed step.
+  void print_committed(const std::string& text, const std::string& remedy,
+                       std::vector<workflow::FailedStep>& failed) const;
 
   // Remarks for people: not with -q.
   void remark(const std::string& text) const;

@@ -42,23 +42,27 @@ std::string recovery_sheet(const workflow::InitReport& report) {
       report.repository_url, report.key_id);
 }
 
+std::string result_of(const workflow::InitReport& report, const std::vector<Json>& not_written,
+                      const Context& context) {
+  if (context.as_document()) {
+    return document(result_json(report, not_written), context.flags.output);
+  }
+  if (context.flags.output == "name") return "backuplocation/" + report.location + "\n";
+  if (!report.created) {
+    return fmt::format("backuplocation/{} is already initialized at {}\n", report.location,
+                       report.repository_url);
+  }
+  return fmt::format("backuplocation/{} initialized: repository {} (version {}) at {}\n{}",
+                     report.location, report.repository_id.substr(0, 10), report.version,
+                     report.repository_url, recovery_sheet(report));
+}
+
 int run(Arguments arguments, const Context& context) {
   arguments.request.version = arguments.version == "1" ? 1 : 2;
   const Wired wired(context);
-  const workflow::InitReport report =
-      workflow::init(wired.services(), arguments.request, context.call);
-  if (context.as_document()) {
-    context.print(document(result_json(report, wired.collected()), context.flags.output));
-  } else if (context.flags.output == "name") {
-    context.print("backuplocation/" + report.location + "\n");
-  } else if (!report.created) {
-    context.print(fmt::format("backuplocation/{} is already initialized at {}\n", report.location,
-                              report.repository_url));
-  } else {
-    context.print(fmt::format("backuplocation/{} initialized: repository {} (version {}) at {}\n{}",
-                              report.location, report.repository_id.substr(0, 10), report.version,
-                              report.repository_url, recovery_sheet(report)));
-  }
+  workflow::InitReport report = workflow::init(wired.services(), arguments.request, context.call);
+  context.print_committed(result_of(report, wired.collected(), context),
+                          "kubectl kubedr init --if-needed shows it again", report.failed_steps);
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }

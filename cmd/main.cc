@@ -81,8 +81,8 @@ int parse_and_run(int argc, char** argv) {
   }
 }
 
-// glibc raises this limit as large blocks are freed, and then keeps them: buffers of packs would stay
-// with the process long after their pack is stored.
+// glibc raises this limit as large blocks are freed, and then keeps them: buffers of packs would
+// stay with the process long after their pack is stored.
 void return_large_blocks() {
   constexpr int kMiB = 1 << 20;
   mallopt(M_MMAP_THRESHOLD, kMiB);

@@ -31,16 +31,17 @@ std::size_t width(const std::string& text) {
 // What helps with every error of a kind, where the error itself knows nothing better.
 std::string hint_of(const Error& error) {
   if (!error.hint().empty()) return error.hint();
-  switch (error.kind()) {
-  case ErrorKind::unavailable:
+  const ErrorKind kind = error.kind();
+  if (kind == ErrorKind::unavailable) {
     return "check the address, and that it can be reached from this machine; -v=2 shows each try";
-  case ErrorKind::denied:
-    return "check the keys and certificates that are used there, and what they may do";
-  case ErrorKind::wrong_password:
-    return "check restic_repo_password in the location's Secret, or RESTIC_PASSWORD";
-  default:
-    return "";
   }
+  if (kind == ErrorKind::denied) {
+    return "check the keys and certificates that are used there, and what they may do";
+  }
+  if (kind == ErrorKind::wrong_password) {
+    return "check restic_repo_password in the location's Secret, or RESTIC_PASSWORD";
+  }
+  return "";
 }
 
 std::string cell_text(const std::string& text) {

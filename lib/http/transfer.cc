@@ -427,7 +427,11 @@ void Transfer::wait(const Call& call) {
 
 void Transfer::require_success() const {
   if (fault_ != Fault::none) throw_fault();
-  if (result_ == CURLE_OK) return;
+  if (result_ == CURLE_OK && head_complete_) return;
+  if (result_ == CURLE_OK) {  // libcurl takes an end within the header block for a good one
+    throw Error(ErrorKind::unavailable, where_ + ": the connection ended within the header block")
+        .with(kAgain);
+  }
   if (hung_up_after_handshake()) throw http::hung_up_after_handshake(where_);
   throw failure_of(result_, where_, detail_.data());
 }

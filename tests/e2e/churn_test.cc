@@ -134,6 +134,11 @@ TEST_CASE("backup: an hour of churn stores at most 0.3 of what restic stores") {
   workload.fill(6000, 150);
   compact(etcd);
   both_back_up();
+  // A database fresh from its filling has no free pages: the first hour lays new ones down at its
+  // end. A cluster at work has had that hour long ago.
+  workload.hour(1500);
+  compact(etcd);
+  both_back_up();
   const std::int64_t ours_before = stored_bytes(ours);
   const std::int64_t theirs_before = stored_bytes(theirs);
   workload.hour(1500);
