@@ -37,11 +37,11 @@ class Workload {
 
   void hour(int writes) {
     for (int i = 0; i < writes; ++i) {
-      const std::uint64_t kind = random_() % 10;
-      if (kind < 7) {
+      const std::uint64_t kind = random_() % 20;  // heartbeats, new objects, edited ones
+      if (kind < 16) {
         put_lease(static_cast<int>(random_() % static_cast<std::uint64_t>(leases_)));
       } else {
-        put_config_map(kind < 9
+        put_config_map(kind < 18
                            ? objects_++
                            : static_cast<int>(random_() % static_cast<std::uint64_t>(objects_)));
       }
@@ -131,7 +131,7 @@ TEST_CASE("backup: an hour of churn stores at most 0.3 of what restic stores") {
                 .ok());
   };
   Workload workload(api);
-  workload.fill(6000, 150);
+  workload.fill(12000, 150);
   compact(etcd);
   both_back_up();
   // A database fresh from its filling has no free pages: the first hour lays new ones down at its
