@@ -1,6 +1,7 @@
 #include "base/yaml.h"
 
 #include <fmt/core.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/limits.h"
@@ -381,6 +383,61 @@ class Emitter {
   }
 };
 
+// Looks at the events of a text before nodes are made of them. A stray comma between documents
+// makes yaml-cpp 0.7 find empty documents for ever, and deep nesting its parser recurse: both end
+// here.
+class Preview final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > kMaxDocuments) fail(mark, "too many documents");
+  }
+
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+
+  void OnSequenceEnd() override { --depth_; }
+
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+
+  void OnMapEnd() override { --depth_; }
+
+ private:
+  static constexpr std::size_t kMaxDocuments = 10'000;
+
+  void enter(const YAML::Mark& mark) {
+    if (++depth_ > limits::kJsonDepth) fail(mark, "nested too deeply");
+  }
+
+  [[noreturn]] static void fail(const YAML::Mark& mark, const char* why) {
+    throw YAML::ParserException(mark, why);
+  }
+
+  std::size_t documents_ = 0;
+  std::size_t depth_ = 0;
+};
+
+void require_sane(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Preview preview;
+  while (parser.HandleNextDocument(preview)) {
+  }
+}
+
 }  // namespace
 
 std::vector<Json> parse_yaml(std::string_view text, std::string_view where) {
@@ -395,6 +452,7 @@ std::vector<Json> parse_yaml(std::string_view text, std::string_view where) {
     return documents;
   }
   try {
+    require_sane(std::string(text));
     Converter converter(where);
     for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
       take_apart(converter.convert(node, 1), documents);

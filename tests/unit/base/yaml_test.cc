@@ -198,5 +198,14 @@ TEST_CASE("yaml: whatever string is written is read again") {
   }
 }
 
+TEST_CASE("yaml: a stray comma between documents ends in an error, not in endless documents") {
+  try {
+    parse_yaml("a: 1\n---\n, 0x", "input");
+    FAIL("was accepted");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::usage);
+  }
+}
+
 }  // namespace
 }  // namespace kubedr
