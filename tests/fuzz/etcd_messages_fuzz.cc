@@ -1,7 +1,23 @@
+#include <protozero/exception.hpp>
+
 #include "etcd/messages.h"
 #include "fuzz/replay.h"
 
 using namespace kubedr;
+
+namespace {
+
+// The contract of these parsers: protozero's own exception, which the client makes corrupt.
+template <class Parse>
+void expect_message(const Parse& parse) {
+  try {
+    parse();
+  } catch (const protozero::exception&) {
+    return;
+  }
+}
+
+}  // namespace
 
 std::vector<std::string> fuzz::seeds() {
   return {std::string("\x0a\x04\x08\x01\x10\x02\x12\x05"
@@ -11,13 +27,11 @@ std::vector<std::string> fuzz::seeds() {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
-  return fuzz::expect_refusal_at_most([&] {
-    const ByteView bytes = as_bytes(text);
-    fuzz::expect_refusal_at_most([&] { etcd::parse_status(bytes); });
-    fuzz::expect_refusal_at_most([&] { etcd::parse_alarms(bytes); });
-    fuzz::expect_refusal_at_most([&] { etcd::parse_members(bytes); });
-    fuzz::expect_refusal_at_most([&] { etcd::parse_first_key(bytes); });
-    etcd::parse_snapshot(bytes);
-  });
+  const ByteView bytes(data, size);
+  expect_message([&] { etcd::parse_status(bytes); });
+  expect_message([&] { etcd::parse_alarms(bytes); });
+  expect_message([&] { etcd::parse_members(bytes); });
+  expect_message([&] { etcd::parse_first_key(bytes); });
+  expect_message([&] { etcd::parse_snapshot(bytes); });
+  return 0;
 }
