@@ -8,6 +8,8 @@
 //
 //   backup_bench [MiB of data] [hours]
 
+#define DOCTEST_CONFIG_IMPLEMENT  // the fixtures report by it
+#include <doctest/doctest.h>
 #include <fmt/core.h>
 
 #include <algorithm>
