@@ -43,6 +43,7 @@ struct FileInfo {
 struct Range {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  bool keep_file = false;  // of a pack of trees: a cache does well to keep all of it
 };
 
 // The half of a store that cannot change it.

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "contract/store_contract.h"
+#include "storage/cached_store.h"
 #include "storage/directory_store.h"
 #include "storage/memory_store.h"
 #include "storage/retrying_store.h"
@@ -19,6 +20,13 @@ TEST_CASE("memory store: keeps what every store promises") {
   SystemRandom random;
   check_store([] { return std::make_unique<MemoryStore>(); });
   check_store([&] { return retrying(std::make_unique<MemoryStore>(), random); });
+}
+
+TEST_CASE("cached store: keeps what every store promises") {
+  check_store([] {
+    return std::make_unique<CachedStore>(std::make_unique<MemoryStore>(),
+                                         std::make_unique<MemoryStore>());
+  });
 }
 
 TEST_CASE("directory store: keeps what every store promises") {
