@@ -362,6 +362,14 @@ std::optional<Index::Place> Index::find(const BlobHandle& blob) const {
   return place;
 }
 
+void Index::each(const std::function<void(const Place&)>& visit) const {
+  const std::lock_guard guard(impl_->mutex);
+  for (std::uint32_t number = 0; number < impl_->places; ++number) {
+    const Impl::Entry& found = impl_->entry(number);
+    if (found.pack != Impl::kClaimed) visit(impl_->place_of(found));
+  }
+}
+
 std::vector<Index::Place> Index::find_all(const BlobHandle& blob) const {
   const std::lock_guard guard(impl_->mutex);
   std::vector<Place> places;

@@ -52,6 +52,9 @@ class Index {
   // The first place; nullopt when unknown or only claimed.
   std::optional<Place> find(const BlobHandle& blob) const;
 
+  // Every place of every blob, in no promised order. `visit` must not call the index.
+  void each(const std::function<void(const Place&)>& visit) const;
+
   // Every place of a blob, for falling back to another copy.
   std::vector<Place> find_all(const BlobHandle& blob) const;
 

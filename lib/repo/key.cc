@@ -160,6 +160,17 @@ Bytes make_key_file(const SealKey& master, const Secret& password, const std::st
   return Bytes(json.begin(), json.end());
 }
 
+void require_good_password(const Secret& password) {
+  const std::string_view text = password.reveal();
+  if (text.empty()) {
+    throw Error(ErrorKind::usage, "an empty password is not a password");
+  }
+  if (text.ends_with('\n') || text.ends_with('\r')) {
+    throw Error(ErrorKind::usage, "the password ends in a newline, which restic would drop",
+                "make the Secret with --from-literal, or the file with printf %s");
+  }
+}
+
 std::optional<SealKey> open_key_file(std::string_view json, const Secret& password,
                                      const std::string& where) {
   const KeyFile file = parse_key_file(json, where);

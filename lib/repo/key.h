@@ -32,6 +32,9 @@ struct KeyCost {
 Bytes make_key_file(const SealKey& master, const Secret& password, const std::string& username,
                     const std::string& hostname, WallTime now, const KeyCost& cost, Random& random);
 
+// errors   usage: a password that is empty, or ends in a newline, which restic would drop
+void require_good_password(const Secret& password);
+
 // Nullopt when the password is not this key's.
 std::optional<SealKey> open_key_file(std::string_view json, const Secret& password,
                                      const std::string& where);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,6 +30,17 @@ struct LockInfo {
 
 std::string to_json(const LockInfo& lock);
 LockInfo parse_lock(std::string_view json, const std::string& where);
+
+// A lock as it lies in the store.
+struct SavedLock {
+  LockId id;
+  LockInfo info;
+};
+
+// Whether a lock's holder is gone, by restic's rule: older than kLockStale, or of this host with a
+// process that is no more. `process_exists` is asked only for a lock of `hostname`.
+bool is_stale(const LockInfo& lock, const std::string& hostname, WallTime now,
+              const std::function<bool(std::int64_t pid)>& process_exists);
 
 // Who we are to others that meet our lock. In a container `hostname` is the pod's: another host's
 // restic must not judge our pid.

@@ -222,17 +222,6 @@ OpenedKey open_keys(const storage::StoreReader& store, const Secret& password, R
   search.fail();
 }
 
-void require_good_password(const Secret& password) {
-  const std::string_view text = password.reveal();
-  if (text.empty()) {
-    throw Error(ErrorKind::usage, "an empty password is not a password");
-  }
-  if (text.ends_with('\n') || text.ends_with('\r')) {
-    throw Error(ErrorKind::usage, "the password ends in a newline, which restic would drop",
-                "make the Secret with --from-literal, or the file with printf %s");
-  }
-}
-
 [[noreturn]] void fail_exists(const std::string& why) {
   throw Error(ErrorKind::exists, why);
 }
@@ -357,10 +346,12 @@ struct Repository::Impl {
   Impl(storage::Store& store, OpenedKey key, Random& random)
       : config(std::move(key.config)),
         key_id(KeyId::parse(key.id).value_or(KeyId())),
+        master(key.master),
         files(store, key.master, config.version, random) {}
 
   const Config config;
   const KeyId key_id;
+  const SealKey master;
   const UnpackedFiles files;
 };
 
@@ -392,6 +383,10 @@ const Config& Repository::config() const {
 
 const KeyId& Repository::key_id() const {
   return impl_->key_id;
+}
+
+const SealKey& Repository::master_key() const {
+  return impl_->master;
 }
 
 storage::Store& Repository::store() const {
@@ -441,6 +436,29 @@ Index Repository::load_index(const Lock& lock, const Call& call) const {
   return index;
 }
 
+void Repository::each_index_file(
+    const Call& call, const std::function<void(const IndexId&, std::vector<IndexedPack>&&)>& each,
+    std::vector<std::string>* damaged) const {
+  const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
+  std::mutex mutex;
+  for_each_parallel(ids.size(), kIndexThreads, call, [&](std::size_t i, const Call& inner) {
+    const FileName name{FileKind::index, ids[i]};
+    try {
+      const Bytes sealed = files().load_sealed(name, inner);
+      const std::lock_guard guard(mutex);
+      const Bytes json = files().open(name, sealed);
+      std::vector<IndexedPack> packs;
+      parse_index(as_text(json), config().version, name.path(),
+                  [&](IndexedPack&& pack) { packs.push_back(std::move(pack)); });
+      each(IndexId::parse(ids[i]).value_or(IndexId()), std::move(packs));
+    } catch (const Error& error) {
+      if (damaged == nullptr || !is_damage(error)) throw;
+      const std::lock_guard guard(mutex);
+      damaged->emplace_back(error.what());
+    }
+  });
+}
+
 std::vector<SavedSnapshot> Repository::snapshots(const Call& call,
                                                  std::vector<std::string>* damaged) const {
   const std::vector<std::string> ids = list_ids(store(), FileKind::snapshot, call);
@@ -476,7 +494,9 @@ Bytes Repository::load_blob(const Index& index, const BlobHandle& blob, const Ca
     const FileName pack{FileKind::pack, place.pack.hex()};
     try {
       BlobOpener::require_sane(place.entry);
-      const Bytes sealed = store().load_range(pack, {place.entry.offset, place.entry.length}, call);
+      const bool of_trees = blob.type == BlobType::tree;
+      const Bytes sealed =
+          store().load_range(pack, {place.entry.offset, place.entry.length, of_trees}, call);
       BlobOpener opener(make_sealer());
       const ByteView plain = opener.open(sealed, place.entry);
       return {plain.begin(), plain.end()};
@@ -509,6 +529,32 @@ SnapshotId Repository::save_snapshot(const Snapshot& snapshot, const Written& /*
     throw;
   }
   return id;
+}
+
+void Repository::remove_snapshot(const SnapshotId& id, Lock& lock, const Call& call) {
+  lock.require_held(call);
+  store().remove({FileKind::snapshot, id.hex()}, call);
+}
+
+std::vector<SavedLock> Repository::locks(const Call& call,
+                                         std::vector<std::string>* damaged) const {
+  std::vector<SavedLock> found;
+  for (const std::string& id : list_ids(store(), FileKind::lock, call)) {
+    const FileName name{FileKind::lock, id};
+    try {
+      found.push_back({LockId::parse(id).value_or(LockId()),
+                       parse_lock(as_text(files().load(name, call)), name.path())});
+    } catch (const Error& error) {
+      if (!is_damage(error)) throw;
+      if (error.kind() == ErrorKind::not_found) continue;  // given back since it was listed
+      if (damaged != nullptr) damaged->push_back(id);
+    }
+  }
+  return found;
+}
+
+void Repository::remove_lock(const LockId& id, const Call& call) {
+  store().remove({FileKind::lock, id.hex()}, call);
 }
 
 Bytes Repository::load_unpacked(const FileName& name, const Call& call) const {

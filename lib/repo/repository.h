@@ -68,6 +68,7 @@ class Repository {
 
   const Config& config() const;
   const KeyId& key_id() const;  // the key that the password opened
+  const SealKey& master_key() const;
   storage::Store& store() const;
 
   // The files of one JSON document, and what seals and opens everything else.
@@ -85,6 +86,12 @@ class Repository {
   // All index files. Needs the lock: without it a prune may be moving packs meanwhile.
   Index load_index(const Lock& lock, const Call& call) const;
 
+  // Every index file with its packs, one after the other. Damaged ones are named in `damaged`, or
+  // thrown where that is not asked for.
+  void each_index_file(const Call& call,
+                       const std::function<void(const IndexId&, std::vector<IndexedPack>&&)>& each,
+                       std::vector<std::string>* damaged = nullptr) const;
+
   // Snapshots in order of their time. Damaged ones are named in `damaged`, not thrown.
   std::vector<SavedSnapshot> snapshots(const Call& call,
                                        std::vector<std::string>* damaged = nullptr) const;
@@ -95,6 +102,13 @@ class Repository {
   // The commit point. `written` proves that all packs and indexes are stored.
   SnapshotId save_snapshot(const Snapshot& snapshot, const Written& written, Lock& lock,
                            const Call& call);
+
+  // Its data stays until a prune. A snapshot that is not there is a success.
+  void remove_snapshot(const SnapshotId& id, Lock& lock, const Call& call);
+
+  // Every lock, ours among them; the ids of those that cannot be read go to `damaged`.
+  std::vector<SavedLock> locks(const Call& call, std::vector<std::string>* damaged = nullptr) const;
+  void remove_lock(const LockId& id, const Call& call);
 
   // An unpacked file, opened and decompressed; its name checked against its bytes.
   Bytes load_unpacked(const storage::FileName& name, const Call& call) const;

@@ -1,6 +1,7 @@
 #include "repo/restorer.h"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -20,6 +22,7 @@
 #include "repo/blob.h"
 #include "repo/parallel.h"
 #include "repo/tree.h"
+#include "repo/walk.h"
 
 // A file's blobs lie in many packs: a database's pages were written in many backups, and each run
 // of unchanged pages between two changed ones comes from an older pack. Reading them in the file's
@@ -122,6 +125,83 @@ bool is_good_name(const std::string& name) {
          name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
 }
 
+constexpr std::string_view kTemporaryPrefix = ".kubedr-";
+constexpr std::string_view kTemporarySuffix = ".part";
+
+std::vector<std::string> parts_of(std::string_view path) {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  while (path.ends_with('/')) path.remove_suffix(1);
+  return split(path, '/');
+}
+
+// A pattern against a path in the snapshot, both in parts. Anchored at the root if it begins with
+// '/', else anywhere; what is below a match matches too.
+bool matches(const std::string& pattern, const std::string& path) {
+  const bool anchored = pattern.starts_with('/');
+  const std::vector<std::string> wanted = parts_of(pattern);
+  const std::vector<std::string> parts = parts_of(path);
+  for (std::size_t start = 0; start + wanted.size() <= parts.size(); ++start) {
+    std::size_t i = 0;
+    while (i < wanted.size() && ::fnmatch(wanted[i].c_str(), parts[start + i].c_str(), 0) == 0) ++i;
+    if (i == wanted.size()) return true;
+    if (anchored) return false;
+  }
+  return false;
+}
+
+// The paths that `include` means, with the folders that lead to them; nullopt: all.
+using Chosen = std::optional<std::set<std::string>>;
+
+Chosen choose_paths(const Repository& repository, const Index& index, const BlobId& root,
+                    const std::vector<std::string>& include, const Call& call) {
+  if (include.empty()) return std::nullopt;
+  std::set<std::string> chosen;
+  walk_tree(
+      repository, index, root,
+      [&](const std::string& path, const Node&) {
+        const bool wanted = std::any_of(include.begin(), include.end(), [&](const auto& pattern) {
+          return matches(pattern, path);
+        });
+        if (!wanted) return;
+        for (std::size_t end = path.size(); end != 0 && end != std::string::npos;
+             end = path.rfind('/', end - 1)) {
+          if (!chosen.insert(path.substr(0, end)).second) break;
+        }
+      },
+      call);
+  if (chosen.empty()) {
+    throw Error(ErrorKind::not_found, "nothing in the snapshot matches " + join(include, ", "),
+                "`ls` shows what is in it");
+  }
+  return chosen;
+}
+
+bool is_chosen(const Chosen& chosen, const std::string& path) {
+  return !chosen || chosen->count(path) != 0;
+}
+
+WallTime mtime_of(const struct stat& file) {
+  return WallTime(std::chrono::seconds(file.st_mtim.tv_sec) +
+                  std::chrono::nanoseconds(file.st_mtim.tv_nsec));
+}
+
+// Whether a file that is there stays as it is.
+bool stays(const struct stat& there, const Node& node, Overwrite overwrite) {
+  switch (overwrite) {
+  case Overwrite::refuse:
+  case Overwrite::always:
+    return false;
+  case Overwrite::if_changed:
+    return S_ISREG(there.st_mode) && static_cast<std::uint64_t>(there.st_size) == node.size &&
+           mtime_of(there) == node.mtime;
+  case Overwrite::if_newer:
+    return mtime_of(there) >= node.mtime;
+  case Overwrite::never:
+    return true;
+  }
+  return false;
+}
+
 // A file under its temporary name; gone unless it was given its own.
 class NewFile {
  public:
@@ -129,7 +209,7 @@ class NewFile {
       : folder_(folder), name_(std::move(name)), path_(path) {
     std::array<std::uint8_t, 8> noise{};
     random.fill(noise);
-    temporary_ = ".kubedr-" + to_hex(noise) + ".part";
+    temporary_ = std::string(kTemporaryPrefix) + to_hex(noise) + std::string(kTemporarySuffix);
     file_ = FileDescriptor(::openat(folder_, temporary_.c_str(),
                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!file_.valid()) throw_errno(path_, "create");
@@ -170,10 +250,16 @@ class NewFile {
     }
   }
 
-  void commit() {
+  void commit(bool replace) {
     sync_file(fd(), path_);
     file_.close(path_);
-    rename();
+    if (replace) {
+      if (::renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) {
+        throw_errno(path_, "replace");
+      }
+    } else {
+      rename();
+    }
     temporary_.clear();
   }
 
@@ -222,15 +308,17 @@ struct Folder {
 
 class Restorer {
  public:
-  Restorer(const Repository& repository, const Index& index, Random& random, const Call& call)
-      : repository_(repository), index_(index), random_(random), call_(call) {}
+  Restorer(const Repository& repository, const Index& index, const RestoreOptions& options,
+           Random& random, const Call& call)
+      : repository_(repository), index_(index), options_(options), random_(random), call_(call) {}
 
   RestoredTree run(const BlobId& root, const fs::path& target) {
     const FileDescriptor fd = open_file(target, O_RDONLY | O_DIRECTORY);
-    if (!fs::is_empty(target)) {
+    if (options_.overwrite == Overwrite::refuse && !fs::is_empty(target)) {
       throw Error(ErrorKind::usage, target.string() + ": is not empty",
                   "restore into a new or empty folder");
     }
+    chosen_ = choose_paths(repository_, index_, root, options_.include, call_);
     restore_entries(root, {fd, target, {}}, 0);
     if (owners_not_set_ != 0) {
       result_.warnings.push_back(std::to_string(owners_not_set_) +
@@ -245,8 +333,29 @@ class Restorer {
     const std::string where = folder.inside.empty() ? "/" : printable(folder.inside);
     if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
     const Bytes json = load_tree(tree, where);
+    if (options_.overwrite != Overwrite::refuse) remove_leftovers(folder);
     parse_tree(as_text(json), where, [&](Node&& node) { restore_node(node, folder, depth); });
     sync_file(folder.fd.get(), folder.path);
+  }
+
+  // What a restore that was killed had in work.
+  void remove_leftovers(const Folder& folder) const {
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder.path)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with(kTemporaryPrefix) || !name.ends_with(kTemporarySuffix)) continue;
+      if (::unlinkat(folder.fd.get(), name.c_str(), 0) != 0) throw_errno(entry.path(), "remove");
+    }
+  }
+
+  // The file of that name in the target; nullopt when there is none, or none counts.
+  std::optional<struct stat> find_there(const Folder& folder, const std::string& name) const {
+    struct stat there {};
+
+    if (options_.overwrite == Overwrite::refuse) return std::nullopt;
+    if (::fstatat(folder.fd.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
+      return std::nullopt;
+    }
+    return there;
   }
 
   Bytes load_tree(const BlobId& tree, const std::string& where) const {
@@ -268,6 +377,7 @@ class Restorer {
     }
     const std::string inside = folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
     const fs::path path = folder.path / node.name;
+    if (!is_chosen(chosen_, "/" + inside)) return;
     switch (node.type) {
     case NodeType::dir:
       return restore_folder(node, folder, path, inside, depth);
@@ -309,7 +419,11 @@ class Restorer {
     if (!node.subtree) {
       throw Error(ErrorKind::corrupt, printable(inside) + ": a folder without a tree");
     }
-    if (::mkdirat(parent.fd.get(), node.name.c_str(), 0700) != 0) throw_errno(path, "make folder");
+    if (::mkdirat(parent.fd.get(), node.name.c_str(), 0700) != 0) {
+      if (errno != EEXIST || options_.overwrite == Overwrite::refuse) {
+        throw_errno(path, "make folder");
+      }
+    }
     const FileDescriptor fd(
         ::openat(parent.fd.get(), node.name.c_str(), static_cast<int>(kOpenFolder)));
     if (!fd.valid()) throw_errno(path, "open");
@@ -319,6 +433,11 @@ class Restorer {
 
   void restore_file(const Node& node, const Folder& folder, const fs::path& path,
                     const std::string& inside) {
+    const std::optional<struct stat> there = find_there(folder, node.name);
+    if (there && stays(*there, node, options_.overwrite)) {
+      ++result_.unchanged;
+      return;
+    }
     NewFile file(folder.fd.get(), node.name, path, random_);
     const std::uint64_t size = write_content(node, file, inside);
     if (size != node.size) {
@@ -326,7 +445,7 @@ class Restorer {
                                  " bytes, its entry says " + std::to_string(node.size));
     }
     set_metadata(file.fd(), node, inside);
-    file.commit();
+    file.commit(there.has_value());
     ++result_.files;
     result_.bytes += size;
   }
@@ -404,6 +523,13 @@ class Restorer {
                        const std::string& inside) {
     const int at = folder.fd.get();
     const char* name = node.name.c_str();
+    if (const std::optional<struct stat> there = find_there(folder, node.name)) {
+      if (stays(*there, node, options_.overwrite)) {
+        ++result_.unchanged;
+        return;
+      }
+      if (::unlinkat(at, name, 0) != 0) throw_errno(path, "replace");
+    }
     if (::symlinkat(node.link_target.c_str(), at, name) != 0) throw_errno(path, "make link");
     if (::fchownat(at, name, node.uid, node.gid, AT_SYMLINK_NOFOLLOW) != 0) note_owner(inside);
     const timespec times[2] = {to_timespec(node.atime), to_timespec(node.mtime)};
@@ -434,8 +560,10 @@ class Restorer {
 
   const Repository& repository_;
   const Index& index_;
+  const RestoreOptions& options_;
   Random& random_;
   const Call& call_;
+  Chosen chosen_;
   RestoredTree result_;
   std::uint64_t owners_not_set_ = 0;
   std::string first_owner_;
@@ -444,8 +572,33 @@ class Restorer {
 }  // namespace
 
 RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,
-                          const fs::path& target, Random& random, const Call& call) {
-  return Restorer(repository, index, random, call).run(root, target);
+                          const fs::path& target, const RestoreOptions& options, Random& random,
+                          const Call& call) {
+  return Restorer(repository, index, options, random, call).run(root, target);
+}
+
+RestoredTree rehearse_restore(const Repository& repository, const Index& index, const BlobId& root,
+                              const fs::path& target, const RestoreOptions& options,
+                              const Call& call) {
+  RestoredTree result;
+  const Chosen chosen = choose_paths(repository, index, root, options.include, call);
+  walk_tree(
+      repository, index, root,
+      [&](const std::string& path, const Node& node) {
+        if (node.type != NodeType::file || !is_chosen(chosen, path)) return;
+
+        struct stat there {};
+
+        const bool is_there = ::lstat((target / path.substr(1)).c_str(), &there) == 0;
+        if (is_there && stays(there, node, options.overwrite)) {
+          ++result.unchanged;
+          return;
+        }
+        ++result.files;
+        result.bytes += node.size;
+      },
+      call);
+  return result;
 }
 
 }  // namespace kubedr::repo

@@ -15,8 +15,20 @@ namespace kubedr::repo {
 struct RestoredTree {
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t unchanged = 0;        // files that were left as they are in the target
   std::vector<std::string> skipped;   // "data/x: socket"; what a backup of ours never holds
   std::vector<std::string> warnings;  // owners or modes that could not be set
+};
+
+// What becomes of files that are in the target already. restic's rules, and `refuse`: a target
+// that holds anything is not touched.
+enum class Overwrite { refuse, always, if_changed, if_newer, never };
+
+struct RestoreOptions {
+  Overwrite overwrite = Overwrite::refuse;
+  // Patterns as restic's --include: "/data/pki" that path and all below it, "*.db" that name at any
+  // depth; empty: everything.
+  std::vector<std::string> include;
 };
 
 // Writes a snapshot's tree below `target`: folders made 0700 and given their modes at the end;
@@ -24,10 +36,20 @@ struct RestoredTree {
 // Names that are empty, ".", "..", or hold '/' or NUL are refused; nothing is followed out of the
 // target (openat with O_NOFOLLOW). Files are written as sparse as their zeros.
 //
-// requires `target` is an empty folder
-// errors   corrupt: with the path in the snapshot; failed: the disk
+// A restore that was broken off is finished by another with if_changed: files that have their size
+// and time already are not read again, half-written ones go.
+//
+// requires `target` is a folder, an empty one for Overwrite::refuse
+// errors   corrupt: with the path in the snapshot; failed: the disk, or what is in the way of a
+//          file or folder; not_found: nothing matches `include`
 RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,
-                          const std::filesystem::path& target, Random& random, const Call& call);
+                          const std::filesystem::path& target, const RestoreOptions& options,
+                          Random& random, const Call& call);
+
+// What restore_tree would do to `target`, which need not be there.
+RestoredTree rehearse_restore(const Repository& repository, const Index& index, const BlobId& root,
+                              const std::filesystem::path& target, const RestoreOptions& options,
+                              const Call& call);
 
 }  // namespace kubedr::repo
 

@@ -1,6 +1,7 @@
 #include "repo/restorer.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,7 +73,7 @@ struct Restore {
   void finish() { writer.finish(lock.scope()); }
 
   RestoredTree run(const BlobId& root) {
-    return restore_tree(repository, index, root, target, world.random, world.call);
+    return restore_tree(repository, index, root, target, options, world.random, world.call);
   }
 
   World& world;
@@ -82,6 +83,7 @@ struct Restore {
   Writer writer;
   TempDir temp;
   fs::path target = temp / "target";
+  RestoreOptions options;
 };
 
 struct stat status_of(const fs::path& path) {
@@ -298,4 +300,95 @@ TEST_CASE("a target that is not empty is refused, one that is missing is not fou
   CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::usage);
   restore.target = restore.temp / "missing";
   CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::not_found);
+}
+
+TEST_CASE("a target that holds files is overwritten only as it was asked for") {
+  World world;
+  Restore restore(world);
+  const Bytes bytes = noise(9'000, 7);
+  const BlobId root = restore.tree({restore.folder("data", {restore.file("db", bytes)})});
+  restore.finish();
+  fs::create_directory(restore.target);
+  REQUIRE(restore.run(root).files == 1);
+  const fs::path db = restore.target / "data" / "db";
+  const auto spoil = [&](std::time_t seconds) {
+    fs::permissions(db, fs::perms::owner_all);
+    std::ofstream(db) << "other";
+    const timespec times[2] = {{seconds, 0}, {seconds, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, db.c_str(), times, 0) == 0);
+  };
+  CHECK(text_of([&] { restore.run(root); }).find("is not empty") != std::string::npos);
+
+  SUBCASE("always replaces") {
+    spoil(1'700'000'000);
+    restore.options.overwrite = Overwrite::always;
+    CHECK(restore.run(root).files == 1);
+    CHECK(equal(db, bytes));
+  }
+  SUBCASE("if-changed leaves what has its size and time") {
+    restore.options.overwrite = Overwrite::if_changed;
+    CHECK(restore.run(root).unchanged == 1);
+    spoil(1'700'000'000);
+    CHECK(restore.run(root).files == 1);
+    CHECK(equal(db, bytes));
+  }
+  SUBCASE("if-newer leaves what is as new as the snapshot's") {
+    restore.options.overwrite = Overwrite::if_newer;
+    spoil(1'700'000'000);
+    CHECK(restore.run(root).unchanged == 1);
+    spoil(1'500'000'000);
+    CHECK(restore.run(root).files == 1);
+    CHECK(equal(db, bytes));
+  }
+  SUBCASE("never replaces") {
+    restore.options.overwrite = Overwrite::never;
+    spoil(1'500'000'000);
+    CHECK(restore.run(root).unchanged == 1);
+    CHECK(read_text(db) == "other");
+  }
+  SUBCASE("what a killed restore had in work goes") {
+    const fs::path part = restore.target / "data" / ".kubedr-0011223344556677.part";
+    std::ofstream(part) << "half";
+    restore.options.overwrite = Overwrite::if_changed;
+    restore.run(root);
+    CHECK_FALSE(fs::exists(part));
+  }
+  SUBCASE("a link where a folder should be is not followed") {
+    fs::remove_all(restore.target / "data");
+    const fs::path outside = restore.temp / "outside";
+    fs::create_directory(outside);
+    fs::create_directory_symlink(outside, restore.target / "data");
+    restore.options.overwrite = Overwrite::always;
+    CHECK(text_of([&] { restore.run(root); }).find("open") != std::string::npos);
+    CHECK(fs::is_empty(outside));
+  }
+}
+
+TEST_CASE("an include brings back what it names, and a rehearsal writes nothing") {
+  World world;
+  Restore restore(world);
+  const BlobId root = restore.tree(
+      {restore.folder("data", {restore.file("etcd-snapshot.db", noise(5'000, 1)),
+                               restore.folder("pki", {restore.file("ca.crt", noise(100, 2)),
+                                                      restore.file("ca.key", noise(100, 3))})})});
+  restore.finish();
+  const auto included = [&](std::vector<std::string> patterns) {
+    fs::remove_all(restore.target);
+    restore.options.include = std::move(patterns);
+    const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
+                                                    restore.target, restore.options, world.call);
+    CHECK_FALSE(fs::exists(restore.target));
+    fs::create_directory(restore.target);
+    const RestoredTree result = restore.run(root);
+    CHECK(result.files == rehearsed.files);
+    CHECK(result.bytes == rehearsed.bytes);
+    return result.files;
+  };
+  CHECK(included({"/data/pki"}) == 2);
+  CHECK_FALSE(fs::exists(restore.target / "data" / "etcd-snapshot.db"));
+  CHECK(included({"*.crt"}) == 1);
+  CHECK(included({"*.db", "/data/pki/ca.key"}) == 2);
+  CHECK(included({"/data"}) == 3);
+  CHECK(text_of([&] { included({"/pki"}); }).find("nothing in the snapshot matches /pki") !=
+        std::string::npos);
 }

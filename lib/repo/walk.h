@@ -1,0 +1,46 @@
+#ifndef KUBEDR_REPO_WALK_H
+#define KUBEDR_REPO_WALK_H
+
+#include <functional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/call.h"
+#include "repo/ids.h"
+#include "repo/index.h"
+#include "repo/repository.h"
+#include "repo/tree.h"
+
+namespace kubedr::repo {
+
+// A node met on a walk; `path` is its place in the snapshot: "/data/etcd-snapshot.db".
+using VisitNode = std::function<void(const std::string& path, const Node& node)>;
+
+// Every node below `root`, a folder before what is in it, otherwise in the order stored.
+//
+// errors   corrupt: a tree that cannot be loaded, with the path of its folder; folders in folders
+//          beyond what any backup holds
+void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
+               const VisitNode& visit, const Call& call);
+
+struct BlobHandleHash {
+  std::size_t operator()(const BlobHandle& blob) const {
+    return std::hash<BlobId>()(blob.id) ^ static_cast<std::size_t>(blob.type);
+  }
+};
+
+using BlobSet = std::unordered_set<BlobHandle, BlobHandleHash>;
+
+// Every blob that the trees of these roots need, each tree loaded once. What is wrong with a tree,
+// a blob that no index knows among it, is handed to `problem`, and the walk goes on without it.
+//
+// units    about 64 bytes a blob
+BlobSet find_used_blobs(const Repository& repository, const Index& index,
+                        const std::vector<BlobId>& roots,
+                        const std::function<void(const std::string& text)>& problem,
+                        const Call& call);
+
+}  // namespace kubedr::repo
+
+#endif  // KUBEDR_REPO_WALK_H
