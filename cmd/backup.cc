@@ -26,8 +26,8 @@ struct Arguments {
   std::string certs_dir;
   bool no_certs = false;
   std::string chunker = "auto";
+  std::string retention = "auto";
   std::string timeout = "0";
-  std::string retry_lock = "10m";
   std::string spool_limit = "4GiB";
 };
 
@@ -36,20 +36,10 @@ std::string read_pem(const std::string& file) {
   return std::string(as_text(read_file(file, limits::kSecretBytes)));
 }
 
-// "512MiB", "4GiB", "0".
-std::uint64_t parse_size(const std::string& flag, const std::string& text) {
-  std::size_t digits = 0;
-  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
-  const std::string unit = text.substr(digits);
-  if (digits > 0 && digits < 13) {
-    const std::uint64_t number = std::stoull(text.substr(0, digits));
-    if (unit.empty() || unit == "B") return number;
-    if (unit == "KiB" || unit == "K") return number << 10;
-    if (unit == "MiB" || unit == "M") return number << 20;
-    if (unit == "GiB" || unit == "G") return number << 30;
-  }
-  throw Error(ErrorKind::usage, fmt::format("{}: invalid size \"{}\"", flag, text),
-              "give a number with B, KiB, MiB or GiB");
+workflow::Retention retention_of(const std::string& name) {
+  if (name == "always") return workflow::Retention::always;
+  if (name == "never") return workflow::Retention::never;
+  return workflow::Retention::automatic;
 }
 
 workflow::Chunker chunker_of(const std::string& name) {
@@ -104,6 +94,10 @@ Json result_json(const workflow::BackupReport& report, const std::vector<Json>& 
                  {"dataAddedPacked", summary.data_added_packed},
                  {"totalBytesProcessed", summary.total_bytes_processed},
                  {"totalDurationSecs", std::chrono::duration<double>(report.duration).count()},
+                 {"retention",
+                  {{"removed", report.retention.removed},
+                   {"leftToOperator", report.retention.left_to_operator},
+                   {"doubt", report.retention.doubt}}},
                  {"failedSteps", to_json(report.failed_steps)}};
   if (!not_written.empty()) result["notWritten"] = not_written;
   return result;
@@ -115,13 +109,23 @@ std::string result_text(const workflow::BackupReport& report) {
                        report.policy, human_size(report.db_size), report.etcd,
                        report.repository_url);
   }
-  return fmt::format(
+  std::string text = fmt::format(
       "metadatabackuppolicy/{} backed up: snapshot {} in {}\n"
       "  {} processed, {} new ({} stored) in {:.1f} s, etcd revision {}\n",
       report.policy, report.short_id(), report.repository_url,
       human_size(report.summary.total_bytes_processed), human_size(report.summary.data_added),
       human_size(report.summary.data_added_packed),
       std::chrono::duration<double>(report.duration).count(), report.etcd_revision);
+  if (const std::size_t removed = report.retention.removed.size(); removed > 0) {
+    text += fmt::format("  {} older backup{} removed\n", removed, removed == 1 ? "" : "s");
+  }
+  return text;
+}
+
+std::string retention_remark(const workflow::RetentionReport& retention) {
+  if (retention.doubt.empty()) return "";
+  return fmt::format("warning: no older backup was removed: {}\n  {}\n", retention.doubt,
+                     retention.remedy);
 }
 
 // What an API server would have been told, by name only: the objects are in -o json.
@@ -153,13 +157,12 @@ int run(Arguments arguments, const Context& context) {
   if (arguments.no_certs) request.certs_dir = "";
   if (!arguments.certs_dir.empty()) request.certs_dir = arguments.certs_dir;
   request.chunker = chunker_of(arguments.chunker);
+  request.retention = retention_of(arguments.retention);
   const auto timeout = parse_flag_duration("--timeout", arguments.timeout);
-  const auto retry_lock = parse_flag_duration("--retry-lock", arguments.retry_lock);
-  const std::uint64_t spool = parse_size("--spool-limit", arguments.spool_limit);
+  const std::uint64_t spool = parse_flag_size("--spool-limit", arguments.spool_limit);
 
   const Wired wired(context);
   workflow::Services services = wired.services();
-  services.lock_retry = retry_lock;
   services.writer.spool_bytes = spool;
   const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
   workflow::BackupReport report = workflow::backup(services, request, call);
@@ -170,6 +173,7 @@ int run(Arguments arguments, const Context& context) {
   }
   context.print_committed(result, "kubectl kubedr snapshots lists it", report.failed_steps);
   if (!context.as_document()) context.remark(not_written_text(wired.collected()));
+  context.remark(retention_remark(report.retention));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }
@@ -205,8 +209,12 @@ void add_backup(CLI::App& root, Action& action) {
       ->take_all()
       ->expected(1);
   verb->add_option("--timeout", arguments->timeout, "How long all of it may take; 0 is no limit");
-  verb->add_option("--retry-lock", arguments->retry_lock,
-                   "How long to wait for somebody else's lock");
+  verb->add_option("--retention", arguments->retention,
+                   "Remove what is beyond the policy's retainNumBackups: auto leaves that to an "
+                   "operator where one runs")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  verb->add_flag("--adopt", request.adopt,
+                 "The etcd is another one than before, and meant to be: go on with retention");
   verb->add_option("--spool-limit", arguments->spool_limit,
                    "Sealed data waiting on disk for a slow S3, at the most");
   verb->add_flag("--dry-run", request.dry_run, "Try everything, store and publish nothing");

@@ -25,6 +25,29 @@ void Context::print_committed(const std::string& text, const std::string& remedy
   }
 }
 
+bool Context::confirm(const std::string& question) const {
+  if (flags.yes) return true;
+  const std::optional<Secret> answer = ask(question + " [y/N] ", false, call);
+  if (!answer) {
+    throw Error(ErrorKind::usage, "there is no terminal to ask on: nothing was changed",
+                "answer beforehand with --yes");
+  }
+  return answer->reveal() == "y" || answer->reveal() == "yes";
+}
+
+Secret Context::ask_new_password() const {
+  std::optional<Secret> first = ask("enter password for new key: ", true, call);
+  const std::optional<Secret> second =
+      first ? ask("enter password again: ", true, call) : std::nullopt;
+  if (!second) {
+    throw Error(ErrorKind::usage, "there is no terminal to ask for the new password",
+                "give it with --new-password-file");
+  }
+  if (first->empty()) throw Error(ErrorKind::usage, "an empty password is not a password");
+  if (!(*first == *second)) throw Error(ErrorKind::usage, "the passwords do not match");
+  return std::move(*first);
+}
+
 void Context::remark(const std::string& text) const {
   if (terminal.quiet()) return;
   std::fwrite(text.data(), 1, text.size(), stderr);

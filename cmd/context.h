@@ -7,6 +7,7 @@
 #include "base/call.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/secret.h"
 #include "cmd/environment.h"
 #include "cmd/flags.h"
 #include "cmd/terminal.h"
@@ -33,6 +34,16 @@ struct Context {
   // The result of work that is safe, whoever may hear of it: a stdout that fails is a failed step.
   void print_committed(const std::string& text, const std::string& remedy,
                        std::vector<workflow::FailedStep>& failed) const;
+
+  // Asks on the terminal; true with --yes.
+  //
+  // errors   usage: there is no terminal to ask on, and no --yes
+  bool confirm(const std::string& question) const;
+
+  // A new password, asked for twice and not shown.
+  //
+  // errors   usage: no terminal, an empty one, or the two differ
+  Secret ask_new_password() const;
 
   // Remarks for people: not with -q.
   void remark(const std::string& text) const;

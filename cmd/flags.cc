@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -20,7 +23,13 @@ class Help final : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string /*name*/) const override {
     if (app->get_parent() == nullptr) return "\nUsage:\n  kubectl kubedr VERB [NAME] [flags]\n";
-    std::string usage = "\nUsage:\n  kubectl kubedr " + app->get_name();
+    std::string path = app->get_name();
+    for (const CLI::App* up = app->get_parent(); up->get_parent() != nullptr;
+         up = up->get_parent()) {
+      path = up->get_name() + " " + path;
+    }
+    std::string usage = "\nUsage:\n  kubectl kubedr " + path;
+    if (app->get_require_subcommand_min() > 0) usage += " VERB";
     for (const CLI::Option* option : app->get_options()) {
       if (option->get_positional()) usage += " [" + option->get_name(true) + "]";
     }
@@ -73,6 +82,12 @@ void add_place_flags(CLI::App& root, Flags& flags) {
   root.add_option("--repo", flags.repo,
                   "Work on this repository alone, with restic's environment variables: "
                   "s3:http://host:9000/bucket or /path")
+      ->group(kWhere);
+  root.add_flag("--no-cache", flags.no_cache,
+                "Keep no copies of indexes and snapshots in ~/.cache/kubedr")
+      ->group(kWhere);
+  root.add_option("--retry-lock", flags.retry_lock,
+                  "How long to wait for somebody else's lock on the repository, 10m by default")
       ->group(kWhere);
 }
 
@@ -133,6 +148,15 @@ std::string explain_unknown_flag(const CLI::App& root, const CLI::App* verb,
   return "";
 }
 
+// Global flags may stand behind the verb, as with kubectl.
+void settle(CLI::App& app, const std::shared_ptr<CLI::FormatterBase>& formatter) {
+  for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    verb->fallthrough();
+    verb->formatter(formatter);
+    settle(*verb, formatter);
+  }
+}
+
 }  // namespace
 
 void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
@@ -161,11 +185,18 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_snapshots(root, action);
   add_status(root, action);
   add_restore(root, action);
+  add_ls(root, action);
+  add_dump(root, action);
+  add_check(root, action);
+  add_forget(root, action);
+  add_prune(root, action);
+  add_unlock(root, action);
+  add_stats(root, action);
+  add_key(root, action);
+  add_repair(root, action);
+  add_sync(root, action);
   add_version(root, action);
-  for (CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; })) {
-    verb->fallthrough();  // global flags may stand behind the verb, as with kubectl
-    verb->formatter(root.get_formatter());
-  }
+  settle(root, root.get_formatter());
 }
 
 std::vector<std::string> normalize_arguments(int argc, char** argv) {
@@ -217,6 +248,60 @@ std::chrono::milliseconds parse_flag_duration(const std::string& flag, const std
   if (duration) return *duration;
   throw Error(ErrorKind::usage, fmt::format("{}: invalid duration \"{}\"", flag, text),
               "give a number of seconds, or a duration such as 90s, 10m, 1h30m");
+}
+
+std::uint64_t parse_flag_size(const std::string& flag, const std::string& text) {
+  static constexpr std::string_view kUnits = "KMGT";
+  std::uint64_t number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
+  std::size_t shift = 0;
+  if (!unit.empty() && unit != "B") {
+    const auto letter = kUnits.find(static_cast<char>(std::toupper(unit[0])));
+    const bool is_unit =
+        letter != std::string_view::npos && (unit.size() == 1 || unit.substr(1) == "iB");
+    shift = is_unit ? (letter + 1) * 10 : 64;
+  }
+  if (error == std::errc() && shift < 64 && number <= (UINT64_MAX >> shift)) return number << shift;
+  throw Error(ErrorKind::usage, fmt::format("{}: invalid size \"{}\"", flag, text),
+              "give a number with K, M, G or T, or KiB, MiB, GiB or TiB");
+}
+
+void add_whose_flags(CLI::App& verb, workflow::Whose& whose) {
+  verb.add_option("--location", whose.location, "The BackupLocation whose repository is meant");
+  verb.add_option("--policy", whose.policy, "The policy whose location, or whose snapshots");
+}
+
+void add_prune_flags(CLI::App& verb, PruneFlags& flags) {
+  verb.add_option("--max-unused", flags.max_unused,
+                  "Unused data that may stay: x%, a size, or unlimited; 5% if nothing is said");
+  verb.add_option("--max-repack-size", flags.max_repack_size,
+                  "Stop after so much data was packed anew, e.g. 2G");
+  verb.add_flag("--repack-small", flags.repack_small, "Join packs below 80 % of their full size");
+}
+
+repo::PruneOptions prune_options_of(const PruneFlags& flags) {
+  repo::PruneOptions options;
+  options.repack_small = flags.repack_small;
+  if (!flags.max_repack_size.empty()) {
+    options.max_repack_bytes = parse_flag_size("--max-repack-size", flags.max_repack_size);
+  }
+  options.max_unused = {};
+  const std::string& unused = flags.max_unused;
+  if (unused == "unlimited") return options;
+  if (!unused.ends_with('%')) {
+    options.max_unused.bytes = parse_flag_size("--max-unused", unused);
+    return options;
+  }
+  double percent = 0;
+  const char* end = unused.data() + unused.size() - 1;
+  const auto [rest, error] = std::from_chars(unused.data(), end, percent);
+  if (error != std::errc() || rest != end || !(percent >= 0) || percent > 100) {
+    throw Error(ErrorKind::usage, fmt::format("--max-unused: invalid percentage \"{}\"", unused),
+                "give 0% to 100%, a size, or unlimited");
+  }
+  options.max_unused.percent = percent;
+  return options;
 }
 
 }  // namespace kubedr::cmd

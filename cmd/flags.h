@@ -3,11 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "kube/kubeconfig.h"
+#include "workflow/maintain.h"
 
 namespace kubedr::cmd {
 
@@ -20,6 +22,8 @@ struct Flags {
   bool all_namespaces = false;
   std::vector<std::string> manifests;  // -f
   std::string repo;                    // --repo
+  std::string retry_lock = "10m";
+  bool no_cache = false;
   std::string output = "table";
   bool no_headers = false;
   bool quiet = false;
@@ -53,13 +57,43 @@ bool asks_for_json(const std::vector<std::string>& arguments);
 // errors   usage: `FLAG: invalid duration "x"`
 std::chrono::milliseconds parse_flag_duration(const std::string& flag, const std::string& text);
 
+// "512MiB", "4G", "0".
+//
+// errors   usage: `FLAG: invalid size "x"`
+std::uint64_t parse_flag_size(const std::string& flag, const std::string& text);
+
+// --location and --policy, for verbs that care for a repository.
+void add_whose_flags(CLI::App& verb, workflow::Whose& whose);
+
+// The flags of a prune as they were given.
+struct PruneFlags {
+  std::string max_unused = "5%";
+  std::string max_repack_size;
+  bool repack_small = false;
+};
+
+void add_prune_flags(CLI::App& verb, PruneFlags& flags);
+
+// errors   usage: a limit that is none
+repo::PruneOptions prune_options_of(const PruneFlags& flags);
+
 // One file a verb; each adds its subcommand, its flags and its examples.
 void add_backup(CLI::App& root, Action& action);
+void add_check(CLI::App& root, Action& action);
+void add_dump(CLI::App& root, Action& action);
+void add_forget(CLI::App& root, Action& action);
 void add_init(CLI::App& root, Action& action);
 void add_install(CLI::App& root, Action& action);
+void add_key(CLI::App& root, Action& action);
+void add_ls(CLI::App& root, Action& action);
+void add_prune(CLI::App& root, Action& action);
+void add_repair(CLI::App& root, Action& action);
 void add_restore(CLI::App& root, Action& action);
 void add_snapshots(CLI::App& root, Action& action);
+void add_stats(CLI::App& root, Action& action);
 void add_status(CLI::App& root, Action& action);
+void add_sync(CLI::App& root, Action& action);
+void add_unlock(CLI::App& root, Action& action);
 void add_version(CLI::App& root, Action& action);
 
 }  // namespace kubedr::cmd

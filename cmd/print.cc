@@ -109,6 +109,43 @@ std::string describe(const std::vector<workflow::FailedStep>& steps) {
   return text;
 }
 
+namespace {
+
+Json to_json(const repo::PruneFigures::Part& part) {
+  return {{"count", part.count}, {"bytes", part.bytes}};
+}
+
+}  // namespace
+
+Json to_json(const repo::PruneFigures& figures) {
+  return {{"usedBlobs", to_json(figures.used_blobs)},
+          {"unusedBlobs", to_json(figures.unused_blobs)},
+          {"duplicateBlobs", to_json(figures.duplicate_blobs)},
+          {"packsKept", to_json(figures.packs_kept)},
+          {"packsRepacked", to_json(figures.packs_repacked)},
+          {"packsRemoved", to_json(figures.packs_removed)},
+          {"packsUnreferenced", to_json(figures.packs_unreferenced)},
+          {"indexFilesRewritten", figures.index_files},
+          {"bytesFreed", figures.bytes_freed},
+          {"bytesUnusedAfter", figures.unused_after}};
+}
+
+std::string describe(const repo::PruneFigures& figures) {
+  std::string text;
+  const auto line = [&](const char* what, const repo::PruneFigures::Part& part, const char* unit) {
+    text += fmt::format("{:<14} {:>10} {} / {}\n", what, part.count, unit, human_size(part.bytes));
+  };
+  line("used:", figures.used_blobs, "blobs");
+  line("unused:", figures.unused_blobs, "blobs");
+  line("keep:", figures.packs_kept, "packs");
+  line("repack:", figures.packs_repacked, "packs");
+  line("remove:", figures.packs_removed, "packs");
+  line("unreferenced:", figures.packs_unreferenced, "packs");
+  text += fmt::format("to be freed:   {}, then {} are unused\n", human_size(figures.bytes_freed),
+                      human_size(figures.unused_after));
+  return text;
+}
+
 std::string describe(const Error& error) {
   std::string text = fmt::format("error: {}\n", printable(trim(error.what())));
   const std::string hint = hint_of(error);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "workflow/maintain.h"
 #include "workflow/steps.h"
 
 // What results look like. Everything here returns text; main writes it.
@@ -40,6 +41,11 @@ Json to_json(const std::vector<workflow::FailedStep>& steps);
 
 // Failed steps for people, one line each with the remedy; empty without any.
 std::string describe(const std::vector<workflow::FailedStep>& steps);
+
+Json to_json(const repo::PruneFigures& figures);
+
+// A prune's plan for people.
+std::string describe(const repo::PruneFigures& figures);
 
 // The error for people: `error: ...` and the hint on a line of its own.
 std::string describe(const Error& error);

@@ -19,7 +19,16 @@ namespace {
 struct Arguments {
   workflow::RestoreRequest request;
   std::string target;
+  std::string overwrite;
 };
+
+repo::Overwrite overwrite_of(const std::string& name) {
+  if (name == "always") return repo::Overwrite::always;
+  if (name == "if-changed") return repo::Overwrite::if_changed;
+  if (name == "if-newer") return repo::Overwrite::if_newer;
+  if (name == "never") return repo::Overwrite::never;
+  return repo::Overwrite::refuse;
+}
 
 Json members_json(const etcd::DatabaseInfo& info) {
   Json members = Json::array();
@@ -37,6 +46,8 @@ Json result_json(const workflow::RestoreReport& report) {
                  {"target", report.target.string()},
                  {"files", report.tree.files},
                  {"bytes", report.tree.bytes},
+                 {"unchanged", report.tree.unchanged},
+                 {"dryRun", report.dry_run},
                  {"skipped", report.tree.skipped},
                  {"warnings", report.tree.warnings},
                  {"database", nullptr},
@@ -51,12 +62,20 @@ Json result_json(const workflow::RestoreReport& report) {
 }
 
 std::string result_text(const workflow::RestoreReport& report) {
-  std::string text =
-      fmt::format("snapshot {} of {} UTC restored to {}: {} files, {}\n",
-                  report.snapshot_id.substr(0, 8), format_table_time(report.time),
-                  report.target.string(), report.tree.files, human_size(report.tree.bytes));
+  const std::string unchanged =
+      report.tree.unchanged == 0 ? "" : fmt::format(", {} left as they are", report.tree.unchanged);
+  if (report.dry_run) {
+    return fmt::format("snapshot {} of {} UTC would be restored to {}: {} files, {}{} (dry run)\n",
+                       report.snapshot_id.substr(0, 8), format_table_time(report.time),
+                       report.target.string(), report.tree.files, human_size(report.tree.bytes),
+                       unchanged);
+  }
+  std::string text = fmt::format("snapshot {} of {} UTC restored to {}: {} files, {}{}\n",
+                                 report.snapshot_id.substr(0, 8), format_table_time(report.time),
+                                 report.target.string(), report.tree.files,
+                                 human_size(report.tree.bytes), unchanged);
   if (report.database.empty()) {
-    return text + "it holds no etcd database\n";
+    return text + "no etcd database is in the target\n";
   }
   text += fmt::format("{} is whole: its sha-256 digest matches, revision {}\n\n",
                       report.database.string(), report.database_info->revision);
@@ -75,6 +94,7 @@ int run(Arguments arguments, const Context& context) {
                 "name a folder that does not exist yet, e.g. --target ./restored");
   }
   arguments.request.target = arguments.target;
+  arguments.request.options.overwrite = overwrite_of(arguments.overwrite);
   const Wired wired(context);
   const workflow::RestoreReport report =
       workflow::restore(wired.services(), arguments.request, context.call);
@@ -103,10 +123,20 @@ void add_restore(CLI::App& root, Action& action) {
   verb->add_option("--target", arguments->target, "Folder to restore to: new, or empty");
   verb->add_option("--location", request.location, "The BackupLocation that holds it");
   verb->add_option("--policy", request.policy, "Whose latest");
+  verb->add_option("--include", request.options.include,
+                   "Only what matches: /data/pki, or a name at any depth; may be repeated")
+      ->take_all()
+      ->expected(1);
+  verb->add_option("--overwrite", arguments->overwrite,
+                   "Restore into a folder that holds files, and replace them: always, if-changed, "
+                   "if-newer or never")
+      ->check(CLI::IsMember({"always", "if-changed", "if-newer", "never"}));
+  verb->add_flag("--dry-run", request.dry_run, "Say what would be restored, write nothing");
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr restore latest --policy nightly --target ./restored\n"
       "  kubectl kubedr restore mbr-83a71b2c --target ./restored\n"
+      "  kubectl kubedr restore mbr-83a71b2c --target ./restored --overwrite if-changed\n"
       "  RESTIC_PASSWORD_FILE=pw kubectl-kubedr --repo s3:https://minio:9000/etcd \\\n"
       "      restore latest --target ./restored\n\n"
       "The command that makes an etcd data directory of it is printed at the end.");

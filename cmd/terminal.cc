@@ -1,9 +1,12 @@
 #include "cmd/terminal.h"
 
 #include <fmt/core.h>
+#include <poll.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 
 #include "base/text.h"
@@ -33,7 +36,55 @@ void write_quietly(const std::string& text) {
   static_cast<void>(ignored);
 }
 
+// Switches a terminal's echo off while it lives.
+class NoEcho {
+ public:
+  NoEcho() {
+    if (tcgetattr(STDIN_FILENO, &before_) != 0) return;
+    termios without = before_;
+    without.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    changed_ = tcsetattr(STDIN_FILENO, TCSAFLUSH, &without) == 0;
+  }
+
+  ~NoEcho() {
+    if (!changed_) return;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_);
+    write_quietly("\n");  // the one that was typed was not shown either
+  }
+
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+
+ private:
+  termios before_{};
+  bool changed_ = false;
+};
+
+// Signals are taken by a thread of their own, so a read would never be interrupted.
+void wait_for_input(const Call& call) {
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  constexpr int kLookMs = 100;
+  do {
+    call.require_live();
+  } while (poll(&input, 1, kLookMs) == 0);
+}
+
 }  // namespace
+
+std::optional<Secret> ask(const std::string& question, bool hidden, const Call& call) {
+  if (isatty(STDIN_FILENO) != 1) return std::nullopt;
+  write_quietly(question);
+  std::optional<NoEcho> no_echo;
+  if (hidden) no_echo.emplace();
+  wait_for_input(call);
+  std::array<char, 4096> line{};  // the longest line that a terminal hands over
+  const ssize_t n = ::read(STDIN_FILENO, line.data(), line.size());
+  std::string_view text(line.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  Secret answer(text);
+  wipe(line.data(), line.size());
+  return answer;
+}
 
 Terminal::Terminal(bool quiet, bool no_color)
     : quiet_(quiet),

@@ -1,15 +1,24 @@
 #ifndef KUBEDR_CMD_TERMINAL_H
 #define KUBEDR_CMD_TERMINAL_H
 
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/call.h"
 #include "base/clock.h"
+#include "base/secret.h"
 #include "workflow/services.h"
 
 namespace kubedr::cmd {
 
 enum class Colour { plain, red, yellow, green, bold };
+
+// A line typed on stdin, without its newline; nullopt where that is no terminal. `hidden`: what is
+// typed is not shown.
+//
+// errors   interrupted and the like, from the call
+std::optional<Secret> ask(const std::string& question, bool hidden, const Call& call);
 
 // The two output streams and what can be done with them.
 class Terminal {

@@ -6,12 +6,15 @@
 
 #include <array>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "cluster/api_cluster.h"
 #include "cluster/bare_cluster.h"
 #include "cluster/manifest_cluster.h"
@@ -19,6 +22,7 @@
 #include "kube/client.h"
 #include "kube/kubeconfig.h"
 #include "s3/s3_store.h"
+#include "storage/cached_store.h"
 #include "storage/directory_store.h"
 #include "storage/retrying_store.h"
 #include "version.h"
@@ -99,13 +103,29 @@ std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
   return std::make_unique<s3::S3Store>(std::move(options), clock);
 }
 
+// A folder for each repository; empty: none is wanted, or there is no place for it.
+std::filesystem::path cache_folder(const Context& context, const std::string& location) {
+  const Environment& environment = context.environment;
+  if (context.flags.no_cache) return {};
+  const std::string name = to_hex(sha256(as_bytes(location))).substr(0, 32);
+  if (const std::string& folder = environment.get("XDG_CACHE_HOME"); folder.starts_with('/')) {
+    return std::filesystem::path(folder) / "kubedr" / name;
+  }
+  const std::string& home = environment.get("HOME");
+  if (!home.starts_with('/')) return {};
+  return std::filesystem::path(home) / ".cache" / "kubedr" / name;
+}
+
 workflow::OpenStore store_opener(const Context& context, bool folders_allowed) {
-  return [&context, folders_allowed](
-             const crd::Location& location,
-             const cluster::SecretData& keys) -> std::unique_ptr<storage::Store> {
+  return [&context, folders_allowed](const crd::Location& location, const cluster::SecretData& keys,
+                                     workflow::Caching caching) -> std::unique_ptr<storage::Store> {
     if (!is_folder_url(location.url)) {
-      return std::make_unique<storage::RetryingStore>(open_s3(location, keys, context.clock),
-                                                      context.random);
+      auto store = std::make_unique<storage::RetryingStore>(open_s3(location, keys, context.clock),
+                                                            context.random);
+      const std::filesystem::path folder = cache_folder(context, store->location());
+      if (caching == workflow::Caching::off || folder.empty()) return store;
+      return std::make_unique<storage::CachedStore>(
+          std::move(store), std::make_unique<storage::DirectoryStore>(folder, context.random));
     }
     if (!folders_allowed) {
       throw Error(ErrorKind::usage,
@@ -145,6 +165,8 @@ std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   settings.policy.ref = {crd::Kind::policy, kBareName, name_space_of(context), "", ""};
   settings.policy.destination = kBareName;
   settings.policy.etcd_creds = kBareName;
+  // Nobody said how many to keep.
+  settings.policy.retain_num_backups = std::numeric_limits<std::int64_t>::max();
   cluster::SecretData& keys = settings.secrets[kBareName];
   const auto add = [&](const char* key, Secret value) {
     if (!value.empty()) keys.emplace(key, std::move(value));
@@ -221,6 +243,7 @@ Wired::Wired(const Context& context)
   services_->owner.pid = getpid();
   services_->owner.uid = geteuid();
   services_->owner.gid = getegid();
+  services_->lock_retry = parse_flag_duration("--retry-lock", context.flags.retry_lock);
   if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
     services_->writer.spool_folder = folder;
   }

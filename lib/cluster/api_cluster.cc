@@ -26,6 +26,9 @@ constexpr milliseconds kPause{500};
 constexpr milliseconds kEstablish = std::chrono::seconds(15);
 constexpr milliseconds kEstablishPause{100};
 
+constexpr char kOperatorLabel[] = "control-plane=controller-manager";  // of the operator's pod
+constexpr char kRecordFinalizer[] = "mbr.finalizers.kubedr.catalogicsoftware.com";
+
 std::string collection(crd::Kind kind, const std::string& name_space) {
   const char* plural = crd::plural_name(kind);
   if (name_space.empty()) return kube::path({"apis", crd::kGroup, "v1alpha1", plural});
@@ -252,6 +255,22 @@ std::optional<std::int64_t> ApiCluster::revision(const Call& call) {
   }
 }
 
+bool ApiCluster::operator_runs(const Call& call) {
+  const std::string& space = Api(client_, name_space_, call).require_namespace();
+  bool runs = false;
+  try {
+    client_.list(
+        kube::path({"api", "v1", "namespaces", space, "pods"}), {{"labelSelector", kOperatorLabel}},
+        [&](const Json& pod) {
+          runs = runs || find_string(pod, {"status", "phase"}) == "Running";
+        },
+        call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+  }
+  return runs;
+}
+
 void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) {
   const Api api(client_, ref.name_space, call);
   const std::string path = api.object_path(ref.kind, ref.name);
@@ -303,6 +322,25 @@ void ApiCluster::create_record(const std::string& policy, const std::string& loc
               fmt::format("metadatabackuprecord/{}: create: it is there with another content",
                           name_of(record)),
               fmt::format("kubectl -n {} get mbr {} -o yaml", name_space_, name_of(record)));
+}
+
+void ApiCluster::delete_record(const crd::ObjectRef& ref, const Call& call) {
+  const Api api(client_, ref.name_space, call);
+  const std::string path = api.object_path(ref.kind, ref.name);
+  try {
+    client_.remove(path, call);
+    const Json left = client_.get(path, {}, call);
+    // Whoever should take the finalizer off is gone: the operator is not running, or the caller
+    // would have left retention to it.
+    if (!find_string(left, {"metadata", "deletionTimestamp"})) return;
+    if (operator_runs(call)) return;
+    Json finalizers = left["metadata"].value("finalizers", Json::array());
+    std::erase(finalizers.get_ref<Json::array_t&>(), Json(kRecordFinalizer));
+    const Json patch = {{"metadata", {{"finalizers", finalizers}}}};
+    client_.patch(path, kube::PatchType::merge, patch, {}, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
 }
 
 void ApiCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,

@@ -21,6 +21,8 @@ class ApiCluster final : public Cluster {
   std::optional<std::string> identity(const Call& call) override;
   std::optional<std::int64_t> revision(const Call& call) override;
 
+  bool operator_runs(const Call& call) override;
+
   const std::string& name_space() const override { return name_space_; }
 
   std::string mode() const override { return "cluster"; }
@@ -30,6 +32,7 @@ class ApiCluster final : public Cluster {
                 const Call& call) override;
   void create_record(const std::string& policy, const std::string& location,
                      const std::string& snapshot_id, const Call& call) override;
+  void delete_record(const crd::ObjectRef& ref, const Call& call) override;
   void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                   const std::string& component, const Call& call) override;
   bool apply(const Json& object, const Call& call) override;

@@ -28,6 +28,8 @@ class BareCluster final : public Cluster {
 
   std::optional<std::int64_t> revision(const Call&) override { return std::nullopt; }
 
+  bool operator_runs(const Call&) override { return false; }
+
   const std::string& name_space() const override { return settings_.location.ref.name_space; }
 
   std::string mode() const override { return "bare"; }
@@ -40,6 +42,8 @@ class BareCluster final : public Cluster {
 
   void create_record(const std::string&, const std::string&, const std::string&,
                      const Call&) override {}
+
+  void delete_record(const crd::ObjectRef&, const Call&) override {}
 
   void post_event(const crd::ObjectRef&, const crd::EventText&, const std::string&,
                   const Call&) override {}

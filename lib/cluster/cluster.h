@@ -48,6 +48,10 @@ class ClusterReader {
   // cannot; nullopt where there is no API server.
   virtual std::optional<std::int64_t> revision(const Call& call) = 0;
 
+  // Whether KubeDR's operator is running here: then retention is its work. False where there is no
+  // API server, or it may not be asked.
+  virtual bool operator_runs(const Call& call) = 0;
+
   virtual const std::string& name_space() const = 0;
 
   // "cluster", "manifests" or "bare", for reports.
@@ -64,6 +68,10 @@ class Cluster : public ClusterReader {
   // A record that is there already with equal content is a success.
   virtual void create_record(const std::string& policy, const std::string& location,
                              const std::string& snapshot_id, const Call& call) = 0;
+
+  // A record that is not there is a success. One whose deletion only waits for a finalizer of an
+  // operator that is gone loses that finalizer.
+  virtual void delete_record(const crd::ObjectRef& ref, const Call& call) = 0;
 
   // Gets the event in even if its name is taken.
   virtual void post_event(const crd::ObjectRef& ref, const crd::EventText& text,

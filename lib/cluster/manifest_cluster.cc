@@ -224,6 +224,15 @@ void ManifestCluster::create_record(const std::string& policy, const std::string
   objects_.push_back(std::move(record));
 }
 
+// What is read from files cannot be taken out of them: later reads no longer see it.
+void ManifestCluster::delete_record(const crd::ObjectRef& ref, const Call&) {
+  const auto is_it = [&](const Json& object) {
+    return kind_of(object) == crd::kind_name(crd::Kind::record) && name_of(object) == ref.name;
+  };
+  std::erase_if(objects_, is_it);
+  std::erase_if(written_, is_it);
+}
+
 void ManifestCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                                  const std::string& component, const Call&) {
   written_.push_back(crd::make_event(ref, text, component, clock_.now()));

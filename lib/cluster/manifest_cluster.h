@@ -30,6 +30,8 @@ class ManifestCluster final : public Cluster {
 
   std::optional<std::int64_t> revision(const Call&) override { return std::nullopt; }
 
+  bool operator_runs(const Call&) override { return false; }
+
   const std::string& name_space() const override { return name_space_; }
 
   std::string mode() const override { return "manifests"; }
@@ -39,6 +41,7 @@ class ManifestCluster final : public Cluster {
                 const Call& call) override;
   void create_record(const std::string& policy, const std::string& location,
                      const std::string& snapshot_id, const Call& call) override;
+  void delete_record(const crd::ObjectRef& ref, const Call& call) override;
   void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                   const std::string& component, const Call& call) override;
   bool apply(const Json& object, const Call& call) override;

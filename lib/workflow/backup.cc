@@ -144,7 +144,8 @@ class Run {
   repo::Node save_database(repo::Writer& writer, Database& database, const repo::Cut& cut,
                            TreeBuilder& trees, const Call& call);
   repo::Snapshot describe(const repo::BlobId& root, const repo::SavedSnapshot* parent) const;
-  void publish_success(repo::Lock& lock, const Call& call);
+  void publish_success(repo::Lock& lock, Steps& steps, const Call& call);
+  void retain_backups(OpenedRepository& opened, Steps& steps, const Call& call);
 
   const Services& s_;
   const BackupRequest& request_;
@@ -267,11 +268,14 @@ BackupReport Run::run(const Call& call) {
   if (parent != nullptr) report_.parent_id = parent->id.hex();
   report_.record = crd::record_name(report_.short_id());
   report_.duration = s_.clock.steady() - started_steady_;
-  publish_success(lock, call);
+  Steps steps;
+  publish_success(lock, steps, call);
+  retain_backups(opened, steps, call);
+  report_.failed_steps = steps.failed();
   return report_;
 }
 
-void Run::publish_success(repo::Lock& lock, const Call& call) {
+void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
   const Afterwards afterwards(call);
   const Call& after = afterwards.call();
   crd::BackupFigures figures;
@@ -283,7 +287,6 @@ void Run::publish_success(repo::Lock& lock, const Call& call) {
   figures.total_bytes_processed = static_cast<std::int64_t>(report_.summary.total_bytes_processed);
   figures.duration = report_.duration;
 
-  Steps steps;
   steps.attempt("unlock",
                 "the lock ends by itself after 30 minutes; `restic unlock` removes it now",
                 [&] { lock.release(after); });
@@ -301,7 +304,19 @@ void Run::publish_success(repo::Lock& lock, const Call& call) {
   steps.attempt("event", "nothing depends on it", [&] {
     s_.cluster.post_event(policy_.ref, crd::backup_succeeded(report_.short_id()), pod_, after);
   });
-  report_.failed_steps = steps.failed();
+}
+
+// Not under Afterwards: it may wait for locks, and ends with the work's own call, since the next
+// backup's retention finishes what this one left.
+void Run::retain_backups(OpenedRepository& opened, Steps& steps, const Call& call) {
+  const bool unlocked =
+      std::none_of(steps.failed().begin(), steps.failed().end(),
+                   [](const FailedStep& failed) { return failed.step == "unlock"; });
+  if (!unlocked) return;  // our own lock would be in the way
+  steps.attempt("retention", "the next backup does it", [&] {
+    report_.retention =
+        retain(s_, opened, policy_, report_.snapshot_id, request_.retention, request_.adopt, call);
+  });
 }
 
 void Run::publish_failure(const Error& error, const Call& call) const {

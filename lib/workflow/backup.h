@@ -8,6 +8,7 @@
 
 #include "repo/repository.h"
 #include "workflow/database.h"
+#include "workflow/retention.h"
 #include "workflow/services.h"
 #include "workflow/steps.h"
 
@@ -22,7 +23,9 @@ struct BackupRequest {
   Chunker chunker = Chunker::automatic;
   std::string host;               // in the snapshot instead of ours
   std::vector<std::string> tags;  // besides ours
-  bool dry_run = false;           // everything but storing and publishing
+  Retention retention = Retention::automatic;
+  bool adopt = false;    // this etcd is the policy's from now on: retention may count on it
+  bool dry_run = false;  // everything but storing and publishing
 };
 
 struct BackupReport {
@@ -41,6 +44,7 @@ struct BackupReport {
   repo::Summary summary;
   std::chrono::nanoseconds duration{0};
   bool dry_run = false;
+  RetentionReport retention;
   std::vector<FailedStep> failed_steps;
 
   std::string short_id() const { return snapshot_id.substr(0, 8); }

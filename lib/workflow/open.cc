@@ -41,15 +41,16 @@ const Secret& require_key(const cluster::SecretData& keys, const std::string& se
               fmt::format("add the key {} to the Secret {}", key, secret));
 }
 
-OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call) {
+OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
+                       Caching caching) {
   const cluster::SecretData keys = services.cluster.secret(location.credentials, call);
   const Secret& password = require_key(keys, location.credentials, kPasswordKey);
-  return {services.open_store(location, keys), password};
+  return {services.open_store(location, keys, caching), password};
 }
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
-                                 const Call& call) {
-  OpenedStore opened = open_store(services, location, call);
+                                 const Call& call, Caching caching) {
+  OpenedStore opened = open_store(services, location, call, caching);
   repo::Repository repository =
       repo::Repository::open(*opened.store, opened.password, services.clock, services.random, call);
   return {std::move(opened.store), std::move(repository)};

@@ -17,7 +17,8 @@ struct OpenedStore {
 };
 
 // errors   not_found: the Secret, or one of its keys; what opening the store throws
-OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call);
+OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
+                       Caching caching = Caching::off);
 
 // The repository together with the store it lives in.
 struct OpenedRepository {
@@ -26,7 +27,7 @@ struct OpenedRepository {
 };
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
-                                 const Call& call);
+                                 const Call& call, Caching caching = Caching::on);
 
 // The one that is meant: by name, or the only one there is.
 //

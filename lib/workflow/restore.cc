@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -22,51 +21,26 @@ namespace {
 
 constexpr char kDatabaseInTarget[] = "data/etcd-snapshot.db";
 
-// Nothing is written into what is there: a half-finished restore is told apart from a whole one by
-// the target being new.
-void make_target(const std::filesystem::path& target) {
+// Nothing is written into what is there unless that is asked for: a half-finished restore is told
+// apart from a whole one by the target being new.
+void make_target(const std::filesystem::path& target, repo::Overwrite overwrite) {
   if (target.empty()) throw Error(ErrorKind::usage, "restore: --target is needed");
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::symlink_status(target, error))) {
+    if (overwrite != repo::Overwrite::refuse && std::filesystem::is_directory(target, error))
+      return;
     if (!std::filesystem::is_directory(target, error) ||
         !std::filesystem::is_empty(target, error) || error) {
-      throw Error(ErrorKind::usage,
-                  fmt::format("{}: is not an empty folder, nothing was restored", target.string()),
-                  "name a folder that does not exist yet");
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("{}: is not an empty folder, nothing was restored", target.string()),
+          "name a folder that does not exist yet, or say what becomes of what is there with "
+          "--overwrite; if-changed finishes a restore that was broken off");
     }
     if (chmod(target.c_str(), 0700) != 0) throw_errno(target, "set mode 0700");
     return;
   }
   if (mkdir(target.c_str(), 0700) != 0) throw_errno(target, "create folder");
-}
-
-std::optional<crd::Record> find_record(const std::vector<crd::Record>& records,
-                                       const std::string& name) {
-  for (const crd::Record& record : records) {
-    if (record.ref.name == name) return record;
-  }
-  return std::nullopt;
-}
-
-// "latest" across policies or clusters could bring back the wrong one.
-const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshots) {
-  std::set<std::string> owners;
-  for (const ListedSnapshot& listed : snapshots) {
-    const std::string cluster = tag_value(listed.saved.snapshot, "cluster");
-    owners.insert((listed.policy.empty() ? "(no policy)" : listed.policy) +
-                  (cluster.empty() ? "" : " of cluster " + cluster));
-  }
-  if (owners.size() > 1) {
-    throw Error(
-        ErrorKind::usage,
-        "restore: latest could mean more than one: " + join({owners.begin(), owners.end()}, ", "),
-        "name the policy with --policy, or the snapshot by its id");
-  }
-  if (snapshots.empty()) {
-    throw Error(ErrorKind::not_found, "restore: there is no snapshot",
-                "kubectl kubedr snapshots lists what there is");
-  }
-  return snapshots.back();
 }
 
 void verify_database(RestoreReport& report, const Call& call) {
@@ -141,42 +115,35 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
                 "kubectl kubedr snapshots lists what there is");
   }
   const std::vector<crd::Record> records = services.cluster.records(call).items;
-  const std::optional<crd::Record> record = find_record(records, request.snapshot);
-  const std::string& wanted_location =
-      request.location.empty() && record ? record->location : request.location;
-  const crd::Location location = location_for(services, wanted_location, request.policy, call);
+  const crd::Location location = location_of_snapshot(services, request.location, request.policy,
+                                                      records, request.snapshot, call);
   OpenedRepository opened = open_repository(services, location, call);
   repo::Repository& repository = opened.repository;
   repo::Lock lock = repository.lock_shared(services.owner, services.lock_retry, call);
   const Call held = lock.scope();
 
-  SnapshotsRequest filter;
-  filter.policy = request.policy;
-  const std::vector<ListedSnapshot> listed =
-      join_snapshots(repository.snapshots(held), records, location.ref.name, filter);
+  const ListedSnapshot listed = choose_snapshot(
+      repository.snapshots(held), records, location.ref.name, request.policy, request.snapshot);
+  const repo::SavedSnapshot& chosen = listed.saved;
   RestoreReport report;
-  repo::SavedSnapshot chosen;
-  if (request.snapshot == "latest") {
-    const ListedSnapshot& latest = require_latest(listed);
-    chosen = latest.saved;
-    report.policy = latest.policy;
-  } else {
-    std::vector<repo::SavedSnapshot> all;
-    for (const ListedSnapshot& one : listed) all.push_back(one.saved);
-    chosen = repo::find_snapshot(all, record ? record->snapshot_id : request.snapshot);
-    report.policy = policy_of(chosen.snapshot).name;
-  }
+  report.policy = listed.policy;
   report.snapshot_id = chosen.id.hex();
   report.repository_url = opened.store->location();
   report.time = chosen.snapshot.time;
   report.target = std::filesystem::absolute(request.target).lexically_normal();
 
   const repo::Index index = repository.load_index(lock, held);
-  make_target(report.target);
+  report.dry_run = request.dry_run;
+  if (request.dry_run) {
+    report.tree = repo::rehearse_restore(repository, index, chosen.snapshot.tree, report.target,
+                                         request.options, held);
+    return report;
+  }
+  make_target(report.target, request.options.overwrite);
   services.progress.begin(
       "restore", chosen.snapshot.summary ? chosen.snapshot.summary->total_bytes_processed : 0);
   report.tree = repo::restore_tree(repository, index, chosen.snapshot.tree, report.target,
-                                   services.random, held);
+                                   request.options, services.random, held);
   services.progress.end();
   verify_database(report, held);
   const Afterwards afterwards(call);

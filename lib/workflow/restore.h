@@ -16,7 +16,9 @@ struct RestoreRequest {
   std::string snapshot;          // a record's name, an id or the start of one, or "latest"
   std::string location;          // empty: the record's, the policy's, or the only one there is
   std::string policy;            // which policy's latest
-  std::filesystem::path target;  // must not exist, or be an empty folder
+  std::filesystem::path target;  // with Overwrite::refuse it must not exist, or be an empty folder
+  repo::RestoreOptions options;
+  bool dry_run = false;
 };
 
 struct RestoreReport {
@@ -26,6 +28,7 @@ struct RestoreReport {
   std::string policy;
   std::filesystem::path target;
   repo::RestoredTree tree;
+  bool dry_run = false;
   std::filesystem::path database;   // empty: the snapshot holds none
   std::uint64_t database_size = 0;  // without the digest
   std::string database_sha256;      // the digest at its end, which its bytes were compared with

@@ -29,12 +29,16 @@ class Progress {
   virtual void end() = 0;
 };
 
+// Whether copies of what was read before may stand for the store's files: not for who wants to know
+// how those are.
+enum class Caching { on, off };
+
 // Opens the store that a location names, with the keys of its Secret. Implemented where S3 and
 // folders are known: in the composition root.
 //
 // errors   usage: a URL or keys that cannot be used
-using OpenStore = std::function<std::unique_ptr<storage::Store>(const crd::Location& location,
-                                                                const cluster::SecretData& keys)>;
+using OpenStore = std::function<std::unique_ptr<storage::Store>(
+    const crd::Location& location, const cluster::SecretData& keys, Caching caching)>;
 
 // Restic's name of a location's repository, known without opening it.
 using RepositoryUrl = std::function<std::string(const crd::Location& location)>;

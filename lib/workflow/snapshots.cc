@@ -1,8 +1,13 @@
 #include "workflow/snapshots.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
 
@@ -49,7 +54,63 @@ void keep_latest(std::vector<ListedSnapshot>& snapshots, std::size_t count) {
   snapshots = std::move(kept);
 }
 
+const crd::Record* find_record(const std::vector<crd::Record>& records, const std::string& name) {
+  for (const crd::Record& record : records) {
+    if (record.ref.name == name) return &record;
+  }
+  return nullptr;
+}
+
+// "latest" across policies or clusters could bring back the wrong one.
+const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshots) {
+  std::set<std::string> owners;
+  for (const ListedSnapshot& listed : snapshots) {
+    const std::string cluster = tag_value(listed.saved.snapshot, "cluster");
+    owners.insert((listed.policy.empty() ? "(no policy)" : listed.policy) +
+                  (cluster.empty() ? "" : " of cluster " + cluster));
+  }
+  if (owners.size() > 1) {
+    throw Error(ErrorKind::usage,
+                "latest could mean more than one: " + join({owners.begin(), owners.end()}, ", "),
+                "name the policy with --policy, or the snapshot by its id");
+  }
+  if (snapshots.empty()) {
+    throw Error(ErrorKind::not_found, "there is no snapshot",
+                "kubectl kubedr snapshots lists what there is");
+  }
+  return snapshots.back();
+}
+
 }  // namespace
+
+ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
+                               const std::vector<crd::Record>& records, const std::string& location,
+                               const std::string& policy, const std::string& wanted) {
+  SnapshotsRequest filter;
+  filter.policy = policy;
+  if (wanted == "latest") {
+    return require_latest(join_snapshots(snapshots, records, location, filter));
+  }
+  const crd::Record* record = find_record(records, wanted);
+  const repo::SavedSnapshot& found =
+      repo::find_snapshot(snapshots, record == nullptr ? wanted : record->snapshot_id);
+  std::vector<ListedSnapshot> joined = join_snapshots({found}, records, location, filter);
+  if (joined.empty()) {
+    throw Error(ErrorKind::not_found,
+                fmt::format("snapshot {} is not one of policy {}", found.id.short_hex(), policy),
+                "leave --policy out, or see kubectl kubedr snapshots");
+  }
+  return joined.front();
+}
+
+crd::Location location_of_snapshot(const Services& services, const std::string& location,
+                                   const std::string& policy,
+                                   const std::vector<crd::Record>& records,
+                                   const std::string& wanted, const Call& call) {
+  const crd::Record* record = find_record(records, wanted);
+  const bool by_record = location.empty() && record != nullptr;
+  return location_for(services, by_record ? record->location : location, policy, call);
+}
 
 crd::Location location_for(const Services& services, const std::string& location,
                            const std::string& policy, const Call& call) {

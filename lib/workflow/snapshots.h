@@ -43,6 +43,20 @@ std::vector<ListedSnapshot> join_snapshots(std::vector<repo::SavedSnapshot> snap
                                            const std::string& location,
                                            const SnapshotsRequest& request);
 
+// The one snapshot a request means: a record's name, an id or the start of one, or "latest", of one
+// policy and cluster only.
+//
+// errors   not_found; usage: it could mean more than one
+ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
+                               const std::vector<crd::Record>& records, const std::string& location,
+                               const std::string& policy, const std::string& wanted);
+
+// Where that snapshot is: the location given, else its record's, else as location_for.
+crd::Location location_of_snapshot(const Services& services, const std::string& location,
+                                   const std::string& policy,
+                                   const std::vector<crd::Record>& records,
+                                   const std::string& wanted, const Call& call);
+
 // The location that a request means: by its name, else the policy's, else the only one.
 crd::Location location_for(const Services& services, const std::string& location,
                            const std::string& policy, const Call& call);

@@ -1,0 +1,208 @@
+#include "workflow/browse.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "repo/walk.h"
+#include "workflow/open.h"
+#include "workflow/steps.h"
+
+namespace kubedr::workflow {
+namespace {
+
+// A snapshot with what is needed to read it. The lock keeps a prune away meanwhile.
+class Reading {
+ public:
+  Reading(const Services& services, const BrowseRequest& request, const Call& call)
+      : records_(services.cluster.records(call).items),
+        location_(location_of_snapshot(services, request.whose.location, request.whose.policy,
+                                       records_, request.snapshot, call)),
+        opened_(open_repository(services, location_, call)),
+        lock_(opened_.repository.lock_shared(services.owner, services.lock_retry, call)),
+        index_(opened_.repository.load_index(lock_, lock_.scope())),
+        snapshot_(choose_snapshot(opened_.repository.snapshots(lock_.scope()), records_,
+                                  location_.ref.name, request.whose.policy, request.snapshot)) {}
+
+  const Call& call() const { return lock_.scope(); }
+
+  const ListedSnapshot& snapshot() const { return snapshot_; }
+
+  const repo::Repository& repository() const { return opened_.repository; }
+
+  const repo::Index& index() const { return index_; }
+
+  std::string repository_url() const { return opened_.store->location(); }
+
+  void each_node(const repo::VisitNode& visit) const {
+    repo::walk_tree(opened_.repository, index_, snapshot_.saved.snapshot.tree, visit, call());
+  }
+
+ private:
+  const std::vector<crd::Record> records_;
+  const crd::Location location_;
+  OpenedRepository opened_;
+  repo::Lock lock_;
+  const repo::Index index_;
+  const ListedSnapshot snapshot_;
+};
+
+// "/data" for "data/", "/data" and "data".
+std::string normalized(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path.starts_with('/') ? path : "/" + path;
+}
+
+bool is_below(const std::string& path, const std::string& folder) {
+  return folder == "/" || path == folder || path.starts_with(folder + "/");
+}
+
+// Bytes of blobs, as they are and as they are stored.
+struct Weight {
+  std::uint64_t plain = 0;
+  std::uint64_t stored = 0;
+};
+
+Weight weigh(const repo::Index& index, const repo::BlobSet& blobs) {
+  Weight weight;
+  for (const repo::BlobHandle& blob : blobs) {
+    const std::optional<repo::Index::Place> place = index.find(blob);
+    if (!place) continue;
+    weight.stored += place->entry.length;
+    weight.plain += place->entry.compressed() ? place->entry.plain_length : place->entry.length;
+  }
+  return weight;
+}
+
+std::string owner_of(const ListedSnapshot& listed) {
+  if (listed.policy.empty()) return "";
+  return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
+}
+
+std::uint64_t size_of(const repo::Snapshot& snapshot) {
+  return snapshot.summary ? snapshot.summary->total_bytes_processed : 0;
+}
+
+// What the snapshots behind the first one added, by the day.
+std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members) {
+  std::uint64_t added = 0;
+  for (std::size_t i = 1; i < members.size(); ++i) {
+    const auto& summary = members[i]->saved.snapshot.summary;
+    if (summary) added += summary->data_added_packed;
+  }
+  const auto span = members.back()->saved.snapshot.time - members.front()->saved.snapshot.time;
+  if (span < std::chrono::hours(1)) return 0;  // too short to tell
+  const double days = std::chrono::duration<double, std::ratio<86'400>>(span).count();
+  return static_cast<std::uint64_t>(static_cast<double>(added) / days);
+}
+
+}  // namespace
+
+Listing list_files(const Services& services, const BrowseRequest& request,
+                   const std::vector<std::string>& paths,
+                   const std::function<void(const std::string& path, const repo::Node& node)>& each,
+                   const Call& call) {
+  const Reading reading(services, request, call);
+  std::vector<std::string> wanted;
+  for (const std::string& path : paths) wanted.push_back(normalized(path));
+  reading.each_node([&](const std::string& path, const repo::Node& node) {
+    const bool is_wanted = std::any_of(wanted.begin(), wanted.end(),
+                                       [&](const auto& folder) { return is_below(path, folder); });
+    if (wanted.empty() || is_wanted) each(path, node);
+  });
+  return {reading.snapshot(), reading.repository_url()};
+}
+
+void dump_file(const Services& services, const BrowseRequest& request, const std::string& path,
+               const std::function<void(ByteView bytes)>& write, const Call& call) {
+  const Reading reading(services, request, call);
+  const std::string wanted = normalized(path);
+  std::optional<repo::Node> found;
+  reading.each_node([&](const std::string& at, const repo::Node& node) {
+    if (at == wanted) found = node;
+  });
+  if (!found) {
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}: not in snapshot {}", printable(wanted),
+                            reading.snapshot().saved.id.short_hex()),
+                "`kubectl kubedr ls` shows what is");
+  }
+  if (found->type != repo::NodeType::file) {
+    throw Error(ErrorKind::usage, printable(wanted) + ": is no file",
+                "`kubectl kubedr restore --include` brings folders back");
+  }
+  for (const repo::BlobId& id : found->content) {
+    write(reading.repository().load_blob(reading.index(), {repo::BlobType::data, id},
+                                         reading.call()));
+  }
+}
+
+StatsReport stats(const Services& services, const Whose& whose, const Call& call) {
+  const crd::Location location = location_for(services, whose.location, whose.policy, call);
+  const std::vector<crd::Record> records = services.cluster.records(call).items;
+  OpenedRepository opened = open_repository(services, location, call);
+  repo::Lock lock = opened.repository.lock_shared(services.owner, services.lock_retry, call);
+  const Call& held = lock.scope();
+  const repo::Index index = opened.repository.load_index(lock, held);
+  const std::vector<ListedSnapshot> snapshots =
+      join_snapshots(opened.repository.snapshots(held), records, location.ref.name, {});
+
+  StatsReport report;
+  report.repository_url = opened.store->location();
+  report.snapshots = snapshots.size();
+  report.blobs = index.blobs();
+  std::map<std::string, std::vector<const ListedSnapshot*>> groups;
+  for (const ListedSnapshot& listed : snapshots) {
+    groups[owner_of(listed)].push_back(&listed);
+    report.restore_bytes += size_of(listed.saved.snapshot);
+  }
+  const auto problem = [](const std::string& text) { log::warn("{}", text); };
+  std::map<std::string, repo::BlobSet> used;
+  std::unordered_map<repo::BlobHandle, int, repo::BlobHandleHash> owners;
+  for (const auto& [name, members] : groups) {
+    std::vector<repo::BlobId> roots;
+    for (const ListedSnapshot* listed : members) roots.push_back(listed->saved.snapshot.tree);
+    used[name] = repo::find_used_blobs(opened.repository, index, roots, problem, held);
+    for (const repo::BlobHandle& blob : used[name]) ++owners[blob];
+  }
+  for (const auto& [name, members] : groups) {
+    PolicyStats policy;
+    policy.policy = name;
+    policy.snapshots = members.size();
+    policy.first = members.front()->saved.snapshot.time;
+    policy.last = members.back()->saved.snapshot.time;
+    policy.restore_bytes = size_of(members.back()->saved.snapshot);
+    const Weight all = weigh(index, used[name]);
+    policy.unique_bytes = all.plain;
+    policy.stored_bytes = all.stored;
+    std::erase_if(used[name], [&](const repo::BlobHandle& blob) { return owners[blob] > 1; });
+    policy.exclusive_bytes = weigh(index, used[name]).stored;
+    policy.growth_per_day = growth_of(members);
+    report.policies.push_back(std::move(policy));
+  }
+  repo::BlobSet everything;
+  for (const auto& [blob, count] : owners) everything.insert(blob);
+  const Weight all = weigh(index, everything);
+  report.plain_bytes = all.plain;
+  report.stored_bytes = all.stored;
+  index.each([&](const repo::Index::Place& place) {
+    if (owners.count(place.entry.blob) == 0) report.unused_bytes += place.entry.length;
+  });
+  opened.store->list(
+      storage::FileKind::pack,
+      [&](const storage::FileInfo& info) {
+        ++report.packs;
+        report.pack_bytes += info.size;
+      },
+      held);
+  return report;
+}
+
+}  // namespace kubedr::workflow

@@ -1,0 +1,203 @@
+#include "workflow/forget.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "workflow/identity.h"
+#include "workflow/open.h"
+
+namespace kubedr::workflow {
+namespace {
+
+std::string policy_name(const ListedSnapshot& listed) {
+  if (listed.policy.empty()) return "(none)";
+  return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
+}
+
+// "policy kubedr-system/nightly, host node-1".
+std::string group_name(const ListedSnapshot& listed, const std::vector<std::string>& keys) {
+  const repo::Snapshot& snapshot = listed.saved.snapshot;
+  std::vector<std::string> parts;
+  for (const std::string& key : keys) {
+    if (key == "policy") parts.push_back("policy " + policy_name(listed));
+    if (key == "host") parts.push_back("host " + snapshot.hostname);
+    if (key == "paths") parts.push_back("paths " + join(snapshot.paths, ","));
+    if (key == "tags") parts.push_back("tags " + join(snapshot.tags, ","));
+  }
+  return parts.empty() ? "all snapshots" : join(parts, ", ");
+}
+
+std::vector<std::string> group_keys(const std::string& group_by) {
+  std::vector<std::string> keys;
+  for (const std::string& key : split(group_by, ',')) {
+    if (key.empty()) continue;
+    const std::string one = key == "path" ? "paths" : key == "tag" ? "tags" : key;
+    if (one != "policy" && one != "host" && one != "paths" && one != "tags") {
+      throw Error(ErrorKind::usage, fmt::format("unknown grouping option: '{}'", key),
+                  "group by policy, host, paths and tags, separated by commas");
+    }
+    keys.push_back(one);
+  }
+  return keys;
+}
+
+void require_request(const ForgetRequest& request) {
+  if (!request.snapshots.empty() && !request.rules.empty()) {
+    throw Error(ErrorKind::usage, "forget: snapshot ids and keep rules cannot be given together");
+  }
+  if (request.snapshots.empty() && request.rules.empty()) {
+    throw Error(ErrorKind::usage, "forget: no policy was specified, no snapshots will be removed",
+                "name snapshots, or say what to keep, e.g. --keep-last 7");
+  }
+}
+
+class Forgetting {
+ public:
+  Forgetting(const Services& services, const ForgetRequest& request, const Call& call)
+      : s_(services), request_(request), call_(call) {}
+
+  ForgetReport run(const std::function<bool(const ForgetPlan&)>& agree) {
+    const crd::Location location = location_for(s_, request_.location, request_.policy, call_);
+    location_ = location.ref.name;
+    records_ = s_.cluster.records(call_).items;
+    OpenedRepository opened = open_repository(s_, location, call_);
+    repo::Lock lock = opened.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
+    const Call held = lock.scope();
+    ForgetReport report;
+    report.plan = plan(opened, held);
+    if (report.plan.removed() != 0 && !request_.dry_run && agree(report.plan)) {
+      remove(opened.repository, lock, report, held);
+      if (request_.prune && report.failed_steps.empty()) prune(opened, lock, report, held);
+    }
+    const Afterwards afterwards(call_);
+    Steps steps;
+    steps.attempt("unlock", "`kubectl kubedr unlock` removes it once it is stale",
+                  [&] { lock.release(afterwards.call()); });
+    report.failed_steps.insert(report.failed_steps.end(), steps.failed().begin(),
+                               steps.failed().end());
+    return report;
+  }
+
+ private:
+  ForgetPlan plan(const OpenedRepository& opened, const Call& call) const {
+    ForgetPlan plan;
+    plan.repository_url = opened.store->location();
+    std::vector<std::string> damaged;
+    const std::vector<repo::SavedSnapshot> all = opened.repository.snapshots(call, &damaged);
+    for (const std::string& text : damaged) log::warn("{}", text);
+    if (request_.snapshots.empty()) {
+      plan.groups = by_rules(all);
+      return plan;
+    }
+    ForgetGroup named;
+    std::set<repo::SnapshotId> met;
+    for (const std::string& wanted : request_.snapshots) {
+      ListedSnapshot listed = choose_snapshot(all, records_, location_, request_.policy, wanted);
+      if (met.insert(listed.saved.id).second) named.remove.push_back(std::move(listed));
+    }
+    plan.groups.push_back(std::move(named));
+    return plan;
+  }
+
+  std::vector<ForgetGroup> by_rules(const std::vector<repo::SavedSnapshot>& all) const {
+    SnapshotsRequest filter;
+    filter.policy = request_.policy;
+    filter.host = request_.host;
+    filter.tags = request_.tags;
+    const std::vector<std::string> keys = group_keys(request_.group_by);
+    std::map<std::string, std::vector<repo::SavedSnapshot>> grouped;
+    std::map<repo::SnapshotId, ListedSnapshot> listed;
+    for (ListedSnapshot& one : join_snapshots(all, records_, location_, filter)) {
+      grouped[group_name(one, keys)].push_back(one.saved);
+      listed.emplace(one.saved.id, std::move(one));
+    }
+    std::vector<ForgetGroup> groups;
+    for (auto& [name, members] : grouped) {
+      repo::KeepResult result = repo::apply_keep_rules(std::move(members), request_.rules);
+      if (result.keep.empty() && !request_.unsafe_allow_remove_all) {
+        throw Error(ErrorKind::usage,
+                    fmt::format("forget: refusing to delete last snapshot of {}", name),
+                    "keep at least one, or say --unsafe-allow-remove-all");
+      }
+      ForgetGroup group{name, std::move(result.keep), {}};
+      for (const repo::SavedSnapshot& saved : result.remove) {
+        group.remove.push_back(listed.at(saved.id));
+      }
+      groups.push_back(std::move(group));
+    }
+    return groups;
+  }
+
+  // The record first: killed in between, the snapshot is listed without one, and nothing points to
+  // nothing.
+  void remove(repo::Repository& repository, repo::Lock& lock, ForgetReport& report,
+              const Call& call) const {
+    Steps steps;
+    for (const ForgetGroup& group : report.plan.groups) {
+      for (const ListedSnapshot& victim : group.remove) {
+        const std::size_t failed = steps.failed().size();
+        const std::string id = victim.saved.id.hex();
+        steps.attempt("forget " + id.substr(0, 8), "run the same command again", [&] {
+          call.require_live();
+          remove_records(victim.saved, call);
+          repository.remove_snapshot(victim.saved.id, lock, call);
+        });
+        if (steps.failed().size() == failed) report.removed.push_back(id);
+        // Whatever ended the call or the lock ends the rest too.
+        if (call.stopped()) break;
+      }
+    }
+    report.failed_steps = steps.failed();
+  }
+
+  void remove_records(const repo::SavedSnapshot& saved, const Call& call) const {
+    for (const crd::Record& record : records_) {
+      const bool names = !record.snapshot_id.empty() &&
+                         saved.id.hex().starts_with(record.snapshot_id) &&
+                         record.location == location_;
+      if (names) s_.cluster.delete_record(record.ref, call);
+    }
+  }
+
+  void prune(const OpenedRepository& opened, repo::Lock& lock, ForgetReport& report,
+             const Call& call) const {
+    Steps steps;
+    steps.attempt("prune", "kubectl kubedr prune", [&] {
+      report.pruned = prune_locked(
+                          s_, opened, lock, request_.prune_options,
+                          [](const repo::PruneFigures&) { return true; }, call)
+                          .figures;
+    });
+    report.failed_steps.insert(report.failed_steps.end(), steps.failed().begin(),
+                               steps.failed().end());
+  }
+
+  const Services& s_;
+  const ForgetRequest& request_;
+  const Call& call_;
+  std::string location_;
+  std::vector<crd::Record> records_;
+};
+
+}  // namespace
+
+std::size_t ForgetPlan::removed() const {
+  std::size_t count = 0;
+  for (const ForgetGroup& group : groups) count += group.remove.size();
+  return count;
+}
+
+ForgetReport forget(const Services& services, const ForgetRequest& request,
+                    const std::function<bool(const ForgetPlan&)>& agree, const Call& call) {
+  require_request(request);
+  return Forgetting(services, request, call).run(agree);
+}
+
+}  // namespace kubedr::workflow

@@ -1,0 +1,146 @@
+#include "workflow/maintain.h"
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "workflow/snapshots.h"
+#include "workflow/steps.h"
+
+namespace kubedr::workflow {
+namespace {
+
+OpenedRepository open_theirs(const Services& services, const Whose& whose, const Call& call,
+                             Caching caching = Caching::on) {
+  const crd::Location location = location_for(services, whose.location, whose.policy, call);
+  return open_repository(services, location, call, caching);
+}
+
+// Gives a lock back, also when the call has ended; what it was taken for is done.
+void release(repo::Lock& lock, const Call& call) {
+  const Afterwards afterwards(call);
+  try {
+    lock.release(afterwards.call());
+  } catch (const Error& error) {
+    log::warn("the lock could not be removed: {}", error.what());
+  }
+}
+
+bool process_exists(std::int64_t pid) {
+  if (pid <= 0 || pid > INT32_MAX) return false;
+  return kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM;
+}
+
+}  // namespace
+
+PruneReport prune_locked(const Services& services, const OpenedRepository& opened, repo::Lock& lock,
+                         const repo::PruneOptions& options,
+                         const std::function<bool(const repo::PruneFigures&)>& agree,
+                         const Call& call) {
+  services.progress.begin("looking at what is used", 0);
+  const repo::PrunePlan plan = repo::plan_prune(opened.repository, lock, options, call);
+  services.progress.end();
+  PruneReport report{opened.store->location(), plan.figures, false};
+  if (plan.empty() || !agree(plan.figures)) return report;
+  services.progress.begin("prune", plan.figures.packs_repacked.bytes);
+  repo::execute_prune(
+      opened.repository, lock, plan, [&](std::uint64_t bytes) { services.progress.advance(bytes); },
+      call);
+  services.progress.end();
+  report.done = true;
+  return report;
+}
+
+PruneReport prune(const Services& services, const Whose& whose, const repo::PruneOptions& options,
+                  const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call) {
+  OpenedRepository opened = open_theirs(services, whose, call);
+  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  PruneReport report = prune_locked(services, opened, lock, options, agree, lock.scope());
+  release(lock, call);
+  return report;
+}
+
+CheckedRepository check(const Services& services, const CheckRequest& request, const Call& call) {
+  OpenedRepository opened = open_theirs(services, request.whose, call, Caching::off);
+  std::optional<repo::Lock> lock;
+  if (!request.no_lock) {
+    lock.emplace(opened.repository.lock_exclusive(services.owner, services.lock_retry, call));
+  }
+  const Call held = lock ? lock->scope() : call;
+  services.progress.begin("check", 0);
+  CheckedRepository checked{
+      opened.store->location(),
+      repo::check(
+          opened.repository, request.read_data,
+          [&](std::uint64_t bytes) { services.progress.advance(bytes); }, services.random, held)};
+  services.progress.end();
+  if (lock) release(*lock, call);
+  return checked;
+}
+
+RepairReport repair_index(const Services& services, const Whose& whose, bool read_all_packs,
+                          const Call& call) {
+  OpenedRepository opened = open_theirs(services, whose, call, Caching::off);
+  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  RepairReport report{opened.store->location(),
+                      repo::repair_index(opened.repository, lock, read_all_packs, lock.scope())};
+  release(lock, call);
+  return report;
+}
+
+UnlockReport unlock(const Services& services, const Whose& whose, bool all, const Call& call) {
+  OpenedRepository opened = open_theirs(services, whose, call);
+  UnlockReport report;
+  report.repository_url = opened.store->location();
+  std::vector<std::string> unreadable;
+  for (repo::SavedLock& lock : opened.repository.locks(call, &unreadable)) {
+    if (!all && !repo::is_stale(lock.info, services.host, services.clock.now(), process_exists)) {
+      report.kept.push_back(std::move(lock));
+      continue;
+    }
+    opened.repository.remove_lock(lock.id, call);
+    report.removed.push_back(lock.id);
+  }
+  for (const std::string& id : unreadable) {
+    const repo::LockId lock = repo::LockId::parse(id).value_or(repo::LockId());
+    if (!all) {
+      log::warn("locks/{}: cannot be read; `unlock --remove-all` removes it", id);
+      continue;
+    }
+    opened.repository.remove_lock(lock, call);
+    report.removed.push_back(lock);
+  }
+  return report;
+}
+
+KeysReport list_keys(const Services& services, const Whose& whose, const Call& call) {
+  const OpenedRepository opened = open_theirs(services, whose, call);
+  KeysReport report;
+  report.repository_url = opened.store->location();
+  report.keys = repo::list_keys(opened.repository, call, &report.damaged);
+  return report;
+}
+
+repo::KeyId add_key(const Services& services, const Whose& whose, const Secret& password,
+                    const std::string& username, const std::string& hostname, const Call& call) {
+  OpenedRepository opened = open_theirs(services, whose, call);
+  repo::Lock lock = opened.repository.lock_shared(services.owner, services.lock_retry, call);
+  const repo::KeyId id = repo::add_key(
+      opened.repository, password, username.empty() ? services.owner.username : username,
+      hostname.empty() ? services.host : hostname, services.random, lock.scope());
+  release(lock, call);
+  return id;
+}
+
+repo::KeyId remove_key(const Services& services, const Whose& whose, const std::string& prefix,
+                       const Call& call) {
+  OpenedRepository opened = open_theirs(services, whose, call);
+  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  const repo::KeyId id = repo::remove_key(opened.repository, lock, prefix, lock.scope());
+  release(lock, call);
+  return id;
+}
+
+}  // namespace kubedr::workflow

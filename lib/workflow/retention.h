@@ -1,0 +1,65 @@
+#ifndef KUBEDR_WORKFLOW_RETENTION_H
+#define KUBEDR_WORKFLOW_RETENTION_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crd/resources.h"
+#include "repo/prune.h"
+#include "workflow/identity.h"
+#include "workflow/open.h"
+#include "workflow/services.h"
+#include "workflow/steps.h"
+
+namespace kubedr::workflow {
+
+// automatic: unless an operator is running, which does it itself; two must not fight.
+enum class Retention { automatic, always, never };
+
+// Which of a policy's snapshots have to go, oldest first. Pure.
+//
+// Counts the policy's own by their own time: those with its tag, and untagged ones that a record of
+// the policy names. Never the newest; with `keep` below 1 as with 1. Nothing goes on doubt:
+//   - the listing lacks the backup just made, or a snapshot that a record of this policy names
+//   - the newest snapshot's "cluster" or "etcd" tag is another one than that of the one before it
+//     that has such a tag: a restored or cloned cluster; until `adopt`, and then for good, since
+//     the next backup is compared with this one. Snapshots of another identity are never counted
+//     and never go.
+struct RetentionInput {
+  const crd::Policy& policy;
+  std::vector<repo::SavedSnapshot> snapshots;  // of the whole repository, by time
+  std::vector<crd::Record> records;            // of the namespace
+  std::string own;                             // the id of the backup just made
+  std::int64_t keep = 0;
+  bool adopt = false;
+};
+
+struct RetentionVerdict {
+  std::vector<repo::SavedSnapshot> victims;  // oldest first
+  std::string doubt;                         // why nothing is deleted; empty: nothing is in the way
+  std::string remedy;
+};
+
+RetentionVerdict choose_victims(const RetentionInput& input);
+
+struct RetentionReport {
+  std::vector<std::string> removed;  // snapshot ids
+  bool left_to_operator = false;
+  std::string doubt;
+  std::string remedy;
+  std::optional<repo::PruneFigures> pruned;  // only when it paid
+};
+
+// After a backup: per victim first the record, then the snapshot, then a prune if so much is unused
+// that it pays. Takes an exclusive lock, for which it waits as `services.lock_retry` says.
+//
+// errors   what the cluster and the repository throw; what was removed until then stays removed
+RetentionReport retain(const Services& services, OpenedRepository& opened,
+                       const crd::Policy& policy, const std::string& own_snapshot,
+                       Retention retention, bool adopt, const Call& call);
+
+}  // namespace kubedr::workflow
+
+#endif  // KUBEDR_WORKFLOW_RETENTION_H

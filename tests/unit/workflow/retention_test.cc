@@ -1,0 +1,157 @@
+#include "workflow/retention.h"
+
+#include <doctest/doctest.h>
+
+#include "base/sha256.h"
+
+using namespace kubedr;
+using namespace kubedr::workflow;
+
+namespace {
+
+// A policy "ns/nightly" on location "s3", with snapshots that are told by a word each, one a day.
+struct Fleet {
+  Fleet() {
+    policy.ref = {crd::Kind::policy, "nightly", "ns", "", ""};
+    policy.destination = "s3";
+  }
+
+  static repo::SnapshotId id_of(const std::string& word) {
+    return repo::SnapshotId(sha256(as_bytes(word)));
+  }
+
+  void add(const std::string& word, std::vector<std::string> tags) {
+    repo::SavedSnapshot saved;
+    saved.id = id_of(word);
+    saved.snapshot.tags = std::move(tags);
+    saved.snapshot.time = WallTime(std::chrono::hours(24 * ++days));
+    snapshots.push_back(saved);
+    last = word;
+  }
+
+  void ours(const std::string& word, const std::string& etcd = "aa", bool with_record = true) {
+    add(word, {"kubedr", "policy=ns/nightly", "cluster=c1", "etcd=" + etcd});
+    if (with_record) record(word);
+  }
+
+  void record(const std::string& word, const std::string& of_policy = "nightly") {
+    crd::Record record;
+    record.ref = {crd::Kind::record, "mbr-" + word, "ns", "", ""};
+    record.policy = of_policy;
+    record.location = "s3";
+    record.snapshot_id = id_of(word).short_hex();
+    records.push_back(record);
+  }
+
+  RetentionVerdict choose(std::int64_t keep, bool adopt = false) const {
+    return choose_victims({policy, snapshots, records, id_of(last).hex(), keep, adopt});
+  }
+
+  std::vector<std::string> victims(std::int64_t keep, bool adopt = false) const {
+    const RetentionVerdict verdict = choose(keep, adopt);
+    CHECK(verdict.doubt == "");
+    std::vector<std::string> words;
+    for (const repo::SavedSnapshot& victim : verdict.victims) {
+      for (const char* word : {"a", "b", "c", "d", "e", "f"}) {
+        if (victim.id == id_of(word)) words.emplace_back(word);
+      }
+    }
+    return words;
+  }
+
+  crd::Policy policy;
+  std::vector<repo::SavedSnapshot> snapshots;
+  std::vector<crd::Record> records;
+  std::string last;
+  int days = 0;
+};
+
+using Words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("retention: the oldest beyond the count go, oldest first") {
+  Fleet fleet;
+  for (const char* word : {"a", "b", "c", "d"}) fleet.ours(word);
+  CHECK(fleet.victims(2) == Words{"a", "b"});
+  CHECK(fleet.victims(3) == Words{"a"});
+  CHECK(fleet.victims(4).empty());
+  CHECK(fleet.victims(120).empty());
+}
+
+TEST_CASE("retention: the newest stays, whatever the count says") {
+  Fleet fleet;
+  for (const char* word : {"a", "b"}) fleet.ours(word);
+  CHECK(fleet.victims(0) == Words{"a"});
+  CHECK(fleet.victims(-5) == Words{"a"});
+}
+
+TEST_CASE("retention: a snapshot whose record is gone already is finished off") {
+  Fleet fleet;
+  fleet.ours("a", "aa", false);
+  fleet.ours("b");
+  fleet.ours("c");
+  CHECK(fleet.victims(2) == Words{"a"});
+}
+
+TEST_CASE("retention: what operator mode made counts by its record, other people's never") {
+  Fleet fleet;
+  fleet.add("a", {});  // nobody's
+  fleet.add("b", {});
+  fleet.record("b");  // operator mode's, of this policy
+  fleet.add("c", {});
+  fleet.record("c", "weekly");  // of another policy
+  fleet.add("d", {"kubedr", "policy=ns/weekly"});
+  fleet.add("e", {"mine"});
+  fleet.record("e");  // tagged by somebody else: left alone, whoever recorded it
+  fleet.ours("f");
+  CHECK(fleet.victims(1) == Words{"b"});
+}
+
+TEST_CASE("retention: a policy of the same name in another namespace is another policy") {
+  Fleet fleet;
+  fleet.add("a", {"kubedr", "policy=other/nightly"});
+  fleet.ours("b");
+  CHECK(fleet.victims(1).empty());
+}
+
+TEST_CASE("retention: a listing without the backup just made is doubted") {
+  Fleet fleet;
+  for (const char* word : {"a", "b", "c"}) fleet.ours(word);
+  fleet.snapshots.pop_back();
+  CHECK(fleet.choose(1).doubt.find("does not show the backup just made") != std::string::npos);
+  CHECK(fleet.choose(1).victims.empty());
+  fleet.snapshots.clear();
+  CHECK_FALSE(fleet.choose(1).doubt.empty());
+}
+
+TEST_CASE("retention: a listing shorter than the records is doubted") {
+  Fleet fleet;
+  for (const char* word : {"a", "b", "c"}) fleet.ours(word);
+  fleet.snapshots.erase(fleet.snapshots.begin() + 1);
+  const RetentionVerdict verdict = fleet.choose(1);
+  CHECK(verdict.victims.empty());
+  CHECK(verdict.doubt.find("mbr-b") != std::string::npos);
+  CHECK_FALSE(verdict.remedy.empty());
+}
+
+TEST_CASE("retention: another etcd stops it until it is adopted, and is counted by itself then") {
+  Fleet fleet;
+  for (const char* word : {"a", "b", "c"}) fleet.ours(word, "aa");
+  fleet.ours("d", "bb");
+  CHECK(fleet.choose(1).victims.empty());
+  CHECK(fleet.choose(1).doubt.find("etcd") != std::string::npos);
+  CHECK(fleet.victims(1, true).empty());  // of the new one there is only this
+  fleet.ours("e", "bb");
+  CHECK(fleet.victims(1) == Words{"d"});
+  CHECK(fleet.victims(1, true) == Words{"d"});
+}
+
+TEST_CASE("retention: a backup of a file knows no etcd and is no reason for doubt") {
+  Fleet fleet;
+  fleet.ours("a");
+  fleet.add("b", {"kubedr", "policy=ns/nightly", "cluster=c1"});
+  fleet.record("b");
+  fleet.ours("c");
+  CHECK(fleet.victims(1) == Words{"a", "b"});
+}
