@@ -97,7 +97,8 @@ void ControlPlane::add_policy(const std::string& name,
                  {"kind", "MetadataBackupPolicy"},
                  {"metadata", {{"name", name}, {"namespace", kNamespace}}},
                  {"spec", fields}};
-  policy["spec"]["retainNumBackups"] = 3;
+  const auto retain = spec.find("retainNumBackups");
+  policy["spec"]["retainNumBackups"] = retain == spec.end() ? 3 : std::stoi(retain->second);
   apply(policy.dump());
   apply(fmt::format(R"(
 apiVersion: v1

@@ -1,0 +1,344 @@
+// The care of a repository through the years: retention, forget, prune, sync, keys, locks.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <thread>
+
+#include "e2e/faults.h"
+#include "support/restic.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+// Sorted, and shown by doctest.
+struct Names : std::vector<std::string> {
+  Names() = default;
+
+  Names(std::initializer_list<std::string> of) : std::vector<std::string>(of) {
+    std::sort(begin(), end());
+  }
+
+  void insert_name(const std::string& name) {
+    push_back(name);
+    std::sort(begin(), end());
+  }
+};
+
+std::ostream& operator<<(std::ostream& out, const Names& names) {
+  for (const std::string& name : names) out << name << ' ';
+  return out;
+}
+
+// A policy of the shared control plane that keeps as many backups as it is told.
+struct Kept {
+  ControlPlane& plane = ControlPlane::shared();
+  std::string name;
+
+  // Subcases run a story several times, each with a policy of its own.
+  Kept(const std::string& of, int keep) : name(fmt::format("{}-{}", of, next_number())) {
+    plane.add_policy(name, {{"retainNumBackups", std::to_string(keep)}});
+    REQUIRE(plane.kubedr({"init", name}).ok());
+  }
+
+  static int next_number() {
+    static int number = 0;
+    return ++number;
+  }
+
+  RunResult run(std::vector<std::string> args) const { return plane.kubedr(std::move(args)); }
+
+  RunResult kubectl(std::vector<std::string> args) const {
+    args.insert(args.end(), {"-n", kNamespace});
+    return plane.api().kubectl(args);
+  }
+
+  Json backup(std::vector<std::string> flags = {}) const {
+    plane.etcd().fill("/kubedr-test/" + name + "/", 20, 3000);
+    flags.insert(flags.begin(), {"backup", name, "-o", "json"});
+    return parsed(run(flags));
+  }
+
+  Names snapshots() const {
+    Names ids;
+    const Json list = parsed(run({"snapshots", name, "-o", "json"}));
+    for (const Json& one : list.at("snapshots")) {
+      ids.insert_name(one.at("shortId").get<std::string>());
+    }
+    return ids;
+  }
+
+  Names records() const {
+    Names ids;
+    const Json list = parsed(kubectl({"get", "metadatabackuprecords", "-o", "json"}));
+    for (const Json& item : list.at("items")) {
+      if (item.at("spec").at("policy") != name) continue;
+      ids.insert_name(item.at("spec").at("snapshotId").get<std::string>());
+    }
+    return ids;
+  }
+
+  RunResult restic(const std::vector<std::string>& args,
+                   const std::string& version = "0.18") const {
+    return test::restic(version, args, plane.restic_env(name));
+  }
+
+  void check_sound() const {
+    const RunResult check = restic({"check", "--read-data"});
+    CHECK_MESSAGE(check.ok(), check.err);
+    CHECK(run({"check", "--location", name, "--read-data"}).ok());
+  }
+};
+
+std::string short_id(const Json& backup) {
+  return backup.at("snapshotId").get<std::string>().substr(0, 8);
+}
+
+}  // namespace
+
+TEST_CASE("retention: beyond retainNumBackups records and snapshots go together") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("kept-two", 2);
+  const std::string first = short_id(kept.backup());
+  const std::string second = short_id(kept.backup());
+  CHECK(kept.snapshots() == Names{first, second});
+  const Json third = kept.backup();
+  CHECK(third.at("failedSteps").empty());
+  CHECK(third.at("retention").at("removed").size() == 1);
+  CHECK(kept.snapshots() == Names{second, short_id(third)});
+  CHECK(kept.records() == kept.snapshots());
+
+  SUBCASE("what an earlier run left half done is finished") {
+    kept.kubectl({"delete", "metadatabackuprecord", "mbr-" + second});
+    const std::string fourth = short_id(kept.backup());
+    CHECK(kept.snapshots() == Names{short_id(third), fourth});
+  }
+  SUBCASE("never means never, and the next one catches up") {
+    kept.backup({"--retention", "never"});
+    CHECK(kept.snapshots().size() == 3);
+    CHECK(kept.backup().at("retention").at("removed").size() == 2);
+    CHECK(kept.records() == kept.snapshots());
+  }
+  SUBCASE("a record of a snapshot that is not there stops it until sync") {
+    REQUIRE(kept.restic({"forget", second}).ok());
+    const RunResult doubting = kept.run({"backup", kept.name});
+    CHECK(doubting.exit.code == 0);
+    CHECK(has(doubting.err, "no older backup was removed: record mbr-" + second));
+    CHECK(kept.run({"sync", "--location", kept.name}).exit.code == 2);
+    CHECK(has(kept.run({"sync", "--location", kept.name, "--dry-run"}).out,
+              "remove record mbr-" + second));
+    CHECK(kept.run({"sync", "--location", kept.name, "--yes"}).ok());
+    CHECK(kept.records() == kept.snapshots());
+  }
+  SUBCASE("other people's snapshots are left alone") {
+    REQUIRE(kept.restic({"backup", "/etc/hostname", "--tag", "mine"}).ok());
+    kept.backup();
+    CHECK(kept.run({"snapshots", "--location", kept.name, "--tag", "mine", "--no-headers"}).out !=
+          "");
+  }
+  kept.check_sound();
+}
+
+TEST_CASE("retention: while somebody holds a lock the backup is safe and says what waits") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("kept-one", 1);
+  kept.backup();
+  // A backup's lock is shared; a process of this host that is alive keeps it from being stale.
+  ByteProxy slow(kept.plane.s3().port());
+  ProxyRules rules;
+  rules.bytes_per_second = 50'000;
+  slow.set(rules);
+  auto env = kept.plane.restic_env(kept.name);
+  TempDir folder;
+  std::string noise;
+  for (int i = 0; i < 200'000; ++i) noise += std::to_string(i * 7919 % 1'000'003);
+  folder.write("noise", noise);
+  env["RESTIC_REPOSITORY"] = fmt::format("s3:http://127.0.0.1:{}/{}", slow.port(), kept.name);
+  std::jthread theirs([&] { test::restic("0.18", {"backup", folder / "noise"}, env); });
+  REQUIRE(eventually([&] { return saw_request(slow, "PUT /" + kept.name + "/locks/"); }));
+  const RunResult backup = kept.run({"backup", kept.name, "--retry-lock", "1s", "-o", "json"});
+  CHECK(backup.exit.code == 3);
+  const Json steps = Json::parse(backup.out).at("failedSteps");
+  REQUIRE(steps.size() == 1);
+  CHECK(steps[0].at("step") == "retention");
+  CHECK(has(steps[0].at("error").get<std::string>(), "already locked"));
+  CHECK(kept.run({"prune", "--location", kept.name, "--yes", "--retry-lock", "0"}).exit.code == 11);
+  slow.set({});
+  theirs.join();
+  kept.backup();
+  CHECK(kept.records().size() == 1);
+  kept.check_sound();
+}
+
+TEST_CASE("forget: by name and by rules, the record goes with its snapshot") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("forgotten", 100);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 4; ++i) ids.push_back(short_id(kept.backup()));
+  const std::vector<std::string> by_rule = {"forget", "--location", kept.name, "--keep-last", "2"};
+
+  const RunResult unasked = kept.run(by_rule);
+  CHECK(unasked.exit.code == 2);
+  CHECK(has(unasked.err, "--yes"));
+  auto dry = by_rule;
+  dry.emplace_back("--dry-run");
+  CHECK(has(kept.run(dry).out, "2 snapshots would be removed"));
+  CHECK(kept.snapshots().size() == 4);
+
+  CHECK(kept.run({"forget", "mbr-" + ids[3], "--location", kept.name, "--yes"}).ok());
+  CHECK(kept.snapshots() == Names{ids[0], ids[1], ids[2]});
+  CHECK(kept.records() == kept.snapshots());
+  auto pruned = by_rule;
+  pruned.insert(pruned.end(), {"--prune", "--max-unused", "0", "--yes", "-o", "json"});
+  const Json report = parsed(kept.run(pruned));
+  CHECK(report.at("removed").size() == 1);
+  CHECK(report.at("pruned").at("bytesFreed") > 0);
+  CHECK(kept.snapshots() == Names{ids[1], ids[2]});
+  CHECK(kept.records() == kept.snapshots());
+  CHECK(kept.run({"forget", "ffffffff", "--location", kept.name, "--yes"}).exit.code == 4);
+  CHECK(kept.run({"forget", "--location", kept.name}).exit.code == 2);
+  kept.check_sound();
+}
+
+TEST_CASE("sync: records that were lost come back, with the status") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("synced", 100);
+  kept.backup();
+  const std::string last = short_id(kept.backup());
+  const Names before = kept.records();
+  for (const std::string& id : before) {
+    kept.kubectl({"delete", "metadatabackuprecord", "mbr-" + id});
+  }
+  kept.kubectl({"patch", "metadatabackuppolicy", kept.name, "--subresource=status", "--type=merge",
+                "-p", R"({"status":null})"});
+  CHECK(kept.run({"sync", "--location", kept.name, "--yes"}).ok());
+  CHECK(kept.records() == before);
+  const Json status = kept.plane.get("metadatabackuppolicy", kept.name).at("status");
+  CHECK(status.at("snapshotId") == last);
+  CHECK(status.at("backupStatus") == "Completed");
+  CHECK(has(kept.run({"sync", "--location", kept.name}).out, "agree"));
+}
+
+TEST_CASE("keys: an escrow key opens the repository, for restic too, until it is removed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("keyed", 100);
+  kept.backup();
+  TempDir folder;
+  folder.write("new-password", "from the safe\n");
+  const Json added = parsed(kept.run({"key", "add", "--location", kept.name, "--new-password-file",
+                                      folder / "new-password", "-o", "json"}));
+  auto env = kept.plane.restic_env(kept.name);
+  env["RESTIC_PASSWORD"] = "from the safe";
+  CHECK(test::restic("0.18", {"check"}, env).ok());
+  CHECK(test::restic("0.14", {"snapshots"}, env).ok());
+  const Json keys = parsed(kept.run({"key", "list", "--location", kept.name, "-o", "json"}));
+  CHECK(keys.at("keys").size() == 2);
+  const std::string id = added.at("saved").get<std::string>();
+  CHECK(kept.run({"key", "remove", id, "--location", kept.name}).exit.code == 2);
+  CHECK(kept.run({"key", "remove", id, "--location", kept.name, "--yes"}).ok());
+  CHECK(test::restic("0.18", {"snapshots"}, env).exit.code == 12);
+  for (const Json& key : keys.at("keys")) {
+    if (!key.at("current").get<bool>()) continue;
+    CHECK(kept.run({"key", "remove", key.at("id").get<std::string>(), "--location", kept.name,
+                    "--yes"})
+              .exit.code == 2);
+  }
+  kept.backup();
+}
+
+TEST_CASE("locks: those of processes that are gone are removed, those of the living are not") {
+  const S3Server s3;
+  const BareRepository repository(s3, "locked");
+  REQUIRE(repository.run({"init"}).ok());
+  ByteProxy slow(s3.port());
+  const std::string through = fmt::format("s3:http://127.0.0.1:{}/locked", slow.port());
+  const TempDir folder;
+  REQUIRE(repository
+              .run({"backup", "--no-certs", "--etcd-snapshot",
+                    save_database(plain_etcd(), folder / "db")})
+              .ok());
+  plain_etcd().fill("/kubedr-test/locked/", 300, 5000);
+  save_database(plain_etcd(), folder / "db");
+  ProxyRules rules;
+  rules.bytes_per_second = 30'000;
+  slow.set(rules);
+  Process backup =
+      repository.start({"backup", "--no-certs", "--etcd-snapshot", folder / "db"}, through);
+  REQUIRE(eventually([&] { return saw_request(slow, "PUT /locked/data/"); }));
+  CHECK(repository.run({"prune", "--yes", "--retry-lock", "0"}).exit.code == 11);
+  CHECK(has(repository.run({"unlock"}).out, "no stale locks"));
+  backup.kill(SIGKILL);
+  REQUIRE(backup.wait(std::chrono::seconds(10)));
+  CHECK(repository.run({"prune", "--yes", "--retry-lock", "0"}).exit.code == 11);
+  CHECK(has(repository.run({"unlock"}).out, "successfully removed 1 lock"));
+  CHECK(repository.run({"prune", "--yes", "--retry-lock", "0"}).ok());
+  repository.check_repository();
+}
+
+TEST_CASE("ls, dump and stats: say what is there") {
+  const TempDir folder;
+  const BareRepository repository(folder / "repo");
+  REQUIRE(repository.run({"init"}).ok());
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "db");
+  REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
+  const RunResult listed = repository.run({"ls", "latest"});
+  CHECK(listed.out == "/data\n/data/etcd-snapshot.db\n");
+  const Json nodes =
+      parsed(repository.run({"ls", "latest", "/data/etcd-snapshot.db", "-o", "json"}));
+  REQUIRE(nodes.at("nodes").size() == 1);
+  CHECK(nodes.at("nodes")[0].at("size") == std::filesystem::file_size(db));
+  const RunResult dumped = repository.run({"dump", "latest", "/data/etcd-snapshot.db"});
+  CHECK(dumped.ok());
+  CHECK(dumped.out == read_text(db));
+  CHECK(repository.run({"dump", "latest", "/data/nothing"}).exit.code == 4);
+  CHECK(repository.run({"dump", "latest", "/data"}).exit.code == 2);
+  const Json stats = parsed(repository.run({"stats", "-o", "json"}));
+  CHECK(stats.at("snapshots") == 1);
+  CHECK(stats.at("restoreBytes") == std::filesystem::file_size(db));
+  CHECK(stats.at("unusedBytes") == 0);
+  CHECK(stats.at("packBytes") > stats.at("storedBytes"));
+}
+
+TEST_CASE("check: damage is named, exit 5, and restic agrees") {
+  const TempDir folder;
+  const BareRepository repository(folder / "repo");
+  REQUIRE(repository.run({"init"}).ok());
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "db");
+  REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
+  CHECK(has(repository.run({"check", "--read-data"}).out, "no errors were found"));
+  std::filesystem::path largest;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(folder / "repo" / "data")) {
+    if (!entry.is_regular_file()) continue;
+    if (largest.empty() || entry.file_size() > std::filesystem::file_size(largest)) {
+      largest = entry.path();
+    }
+  }
+  std::filesystem::permissions(largest, std::filesystem::perms::owner_all);
+  std::string bytes = read_text(largest);
+  bytes[bytes.size() / 2] ^= 1;
+  std::ofstream(largest, std::ios::binary) << bytes;
+  CHECK(repository.run({"check"}).ok());
+  const RunResult damaged = repository.run({"check", "--read-data"});
+  CHECK(damaged.exit.code == 5);
+  CHECK(has(damaged.out, largest.filename().string()));
+  CHECK(has(damaged.out, "cannot be restored in full"));
+  CHECK_FALSE(test::restic("0.18", {"check", "--read-data"}, repository.restic_env()).ok());
+  std::filesystem::remove(largest);
+  CHECK(repository.run({"check"}).exit.code == 5);
+  CHECK(repository.run({"prune", "--yes"}).exit.code == 22);
+  CHECK(repository.run({"repair", "index"}).ok());
+  // What is left can be added to: the same data is stored again, and all is well.
+  REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
+  CHECK(repository.run({"check", "--read-data"}).ok());
+  repository.check_repository();
+}
