@@ -110,6 +110,10 @@ void act(CLI::App& verb, Action& action, const std::shared_ptr<Arguments>& argum
 void add_key(CLI::App& root, Action& action) {
   CLI::App* group = root.add_subcommand("key", "The passwords that open a repository");
   group->require_subcommand(1);
+  group->footer(
+      "Examples:\n"
+      "  kubectl kubedr key list\n"
+      "  kubectl kubedr key add --new-password-file escrow.txt");
   // Shared with the callbacks, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* list_verb = group->add_subcommand("list", "List the keys");

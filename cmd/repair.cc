@@ -58,6 +58,7 @@ int run(const Arguments& arguments, const Context& context) {
 void add_repair(CLI::App& root, Action& action) {
   CLI::App* group = root.add_subcommand("repair", "Mend what can be mended of a repository");
   group->require_subcommand(1);
+  group->footer("Examples:\n  kubectl kubedr repair index --location local-minio");
   CLI::App* verb =
       group->add_subcommand("index", "Build the index anew from the packs that are there");
   // Shared with the callback, which CLI11 keeps until the verb has run.

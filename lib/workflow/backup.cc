@@ -288,7 +288,7 @@ void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
   figures.duration = report_.duration;
 
   steps.attempt("unlock",
-                "the lock ends by itself after 30 minutes; `restic unlock` removes it now",
+                "the lock ends by itself after 30 minutes; kubectl kubedr unlock removes it then",
                 [&] { lock.release(after); });
   steps.attempt("record",
                 fmt::format("kubectl -n {} create a MetadataBackupRecord {} for snapshot {}",
@@ -306,13 +306,15 @@ void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
   });
 }
 
-// Not under Afterwards: it may wait for locks, and ends with the work's own call, since the next
-// backup's retention finishes what this one left.
+// Not under Afterwards: it may wait for locks, and ends with the work's own call. Left to the next
+// backup, which finishes it, when our own lock is in the way, when the records are not what they
+// should be, and when somebody wants this process to end.
 void Run::retain_backups(OpenedRepository& opened, Steps& steps, const Call& call) {
-  const bool unlocked =
-      std::none_of(steps.failed().begin(), steps.failed().end(),
-                   [](const FailedStep& failed) { return failed.step == "unlock"; });
-  if (!unlocked) return;  // our own lock would be in the way
+  const bool in_the_way = std::any_of(
+      steps.failed().begin(), steps.failed().end(), [](const FailedStep& failed) {
+        return failed.step == "unlock" || failed.step == "record";
+      });
+  if (in_the_way || call.stopped()) return;
   steps.attempt("retention", "the next backup does it", [&] {
     report_.retention =
         retain(s_, opened, policy_, report_.snapshot_id, request_.retention, request_.adopt, call);

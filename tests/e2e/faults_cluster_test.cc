@@ -28,7 +28,7 @@ class Permissions {
                                rule(kGroup, "metadatabackuppolicies", {"get", "list"}),
                                rule("", "secrets", {"get"})};
     const std::map<std::string, Json> others = {
-        {"record", rule(kGroup, "metadatabackuprecords", {"create", "get"})},
+        {"record", rule(kGroup, "metadatabackuprecords", {"create", "get", "list", "delete"})},
         {"status", rule(kGroup, "metadatabackuppolicies/status", {"patch"})},
         {"event", rule("", "events", {"create"})}};
     for (const auto& [step, granted] : others) {

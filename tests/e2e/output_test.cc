@@ -224,7 +224,7 @@ TEST_CASE("output: -q says nothing but the result, -v says no secrets") {
   CHECK(quiet.err.empty());
   CHECK(quiet.out.starts_with("metadatabackuprecord/mbr-"));
   for (const char* flag : {"-v", "-vv", "-v=9"}) {
-    const RunResult loud = plane.kubedr({flag, "snapshots", "volume"});
+    const RunResult loud = plane.kubedr({flag, "--no-cache", "snapshots", "volume"});
     CHECK_MESSAGE(loud.ok(), loud.err);
     if (flag != std::string("-v")) CHECK(has(loud.err, "/snapshots/"));  // each request
     CHECK_FALSE(has(loud.err, kPassword));
@@ -286,7 +286,7 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
   for (const Case& one :
        {Case{{"backpu"}, "unknown command \"backpu\" for \"kubectl kubedr\"", "backup"},
         Case{{"snapshot"}, "unknown command \"snapshot\"", "snapshots"},
-        Case{{"-n", "kubedr-system", "statsu"}, "unknown command \"statsu\"", "status"},
+        Case{{"-n", "kubedr-system", "statuss"}, "unknown command \"statuss\"", "status"},
         Case{{"backup", "--etcd-endpont", "x"}, "unknown flag: --etcd-endpont", "--etcd-endpoint"},
         Case{{"backup", "--etcd-endpont=x"}, "unknown flag: --etcd-endpont", "--etcd-endpoint"},
         Case{{"status", "--no-header"}, "unknown flag: --no-header", "--no-headers"},

@@ -98,7 +98,7 @@ void ControlPlane::add_policy(const std::string& name,
                  {"metadata", {{"name", name}, {"namespace", kNamespace}}},
                  {"spec", fields}};
   const auto retain = spec.find("retainNumBackups");
-  policy["spec"]["retainNumBackups"] = retain == spec.end() ? 3 : std::stoi(retain->second);
+  policy["spec"]["retainNumBackups"] = retain == spec.end() ? 120 : std::stoi(retain->second);
   apply(policy.dump());
   apply(fmt::format(R"(
 apiVersion: v1
