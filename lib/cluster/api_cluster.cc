@@ -289,7 +289,8 @@ void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, con
 void ApiCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
                           const std::string& value, const Call& call) {
   const Api api(client_, ref.name_space, call);
-  const Json patch = {{"metadata", {{"annotations", {{key, value}}}}}};
+  const Json content = value.empty() ? Json(nullptr) : Json(value);
+  const Json patch = {{"metadata", {{"annotations", {{key, content}}}}}};
   try {
     client_.patch(api.object_path(ref.kind, ref.name), kube::PatchType::merge, patch, {}, call);
   } catch (const Error& error) {

@@ -62,6 +62,7 @@ class Cluster : public ClusterReader {
  public:
   // Merges into the object's status subresource.
   virtual void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) = 0;
+  // An empty value removes the annotation.
   virtual void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
                         const Call& call) = 0;
 

@@ -205,7 +205,8 @@ void ManifestCluster::patch_status(const crd::ObjectRef& ref, const Json& status
 
 void ManifestCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
                                const std::string& value, const Call&) {
-  const Json patch = {{"metadata", {{"annotations", {{key, value}}}}}};
+  const Json content = value.empty() ? Json(nullptr) : Json(value);
+  const Json patch = {{"metadata", {{"annotations", {{key, content}}}}}};
   require(crd::kind_name(ref.kind), ref.name).merge_patch(patch);
   written(ref).merge_patch(patch);
 }

@@ -163,6 +163,8 @@ Location parse_location(const Json& object) {
   location.credentials = fields.required("credentials");
   location.initialized_annotation =
       find_string(object, {"metadata", "annotations", kInitializedAnnotation}) == "true";
+  location.prune_failure =
+      find_string(object, {"metadata", "annotations", kPruneFailedAnnotation}).value_or("");
   location.status.init_status = fields.status("initStatus");
   location.status.init_error_message = fields.status("initErrorMessage");
   location.status.init_time = fields.status("initTime");

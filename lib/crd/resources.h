@@ -19,6 +19,7 @@ namespace kubedr::crd {
 inline constexpr char kGroup[] = "kubedr.catalogicsoftware.com";
 inline constexpr char kApiVersion[] = "kubedr.catalogicsoftware.com/v1alpha1";
 inline constexpr char kDefaultNamespace[] = "kubedr-system";
+inline constexpr char kPruneFailedAnnotation[] = "kubedr.catalogicsoftware.com/prune-failed";
 inline constexpr char kInitializedAnnotation[] =
     "initialized.annotations.kubedr.catalogicsoftware.com";
 
@@ -53,6 +54,7 @@ struct Location {
   std::string bucket_name;
   std::string credentials;  // name of the Secret
   bool initialized_annotation = false;
+  std::string prune_failure;  // "<time> <text>" since a prune after a backup failed; else empty
   LocationStatus status;
 };
 

@@ -26,8 +26,8 @@ std::optional<Meta> parse_meta(ByteView page);
 // What a restored database says of its cluster.
 struct DatabaseInfo {
   std::int64_t revision = 0;
-  std::vector<Member> members;   // of the members bucket, without peers that were removed
-  std::string cluster_version;   // "3.6.0"; empty when not stored
+  std::vector<Member> members;  // of the members bucket, without peers that were removed
+  std::string cluster_version;  // "3.6.0"; empty when not stored
 };
 
 // Reads a restored db. Every page number, offset and length is checked before use.

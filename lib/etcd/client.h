@@ -25,7 +25,7 @@ struct Status {
   std::uint64_t member_id = 0;
   std::int64_t revision = 0;
   std::string version;
-  std::int64_t db_size = 0;        // bytes of the file
+  std::int64_t db_size = 0;  // bytes of the file
   std::int64_t db_size_in_use = 0;
   std::int64_t db_size_quota = 0;  // 0: not told (before 3.6)
   std::uint64_t leader = 0;        // 0: none
@@ -87,6 +87,7 @@ class Client {
     // Bytes of the db without the digest, known after the first read.
     virtual std::optional<std::uint64_t> db_size() const = 0;
   };
+
   std::unique_ptr<SnapshotStream> snapshot(const Call& call);
 
   const std::string& url() const;

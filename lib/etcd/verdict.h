@@ -14,7 +14,9 @@ namespace kubedr::etcd {
 class Verified {
  public:
   std::uint64_t db_size() const { return db_size_; }  // bytes without the digest
+
   const Digest& digest() const { return digest_; }
+
   std::uint32_t page_size() const { return page_size_; }
 
  private:

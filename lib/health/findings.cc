@@ -16,6 +16,7 @@ using std::chrono::seconds;
 
 // How long after its due time a backup may be missing: starting a pod and storing a first backup.
 constexpr std::chrono::minutes kGrace{15};
+constexpr std::int64_t kRetentionSlack = 2;
 
 std::string age_text(WallTime now, WallTime then) {
   return human_duration(std::chrono::floor<seconds>(now - then));
@@ -164,7 +165,42 @@ class Judge {
                                      : "an init was started and has not ended",
           init);
     }
+    if (!location.prune_failure.empty()) {
+      add(Severity::warning, "prune-failing", object,
+          "a prune after a backup failed: " + one_line(location.prune_failure),
+          "kubectl kubedr prune --location " + location.ref.name);
+    }
+    if (opened) judge_repository(*seen.repository, location.ref);
     health_.locations.push_back(std::move(health));
+  }
+
+  void judge_repository(const SeenRepository& seen, const crd::ObjectRef& ref) {
+    if (seen.keys == 1) {
+      add(Severity::info, "single-key", ref.display(),
+          "one password only opens the repository: if it is lost, so are the backups",
+          "kubectl kubedr key add --location " + ref.name);
+    }
+    if (seen.stale_locks > 0) {
+      add(Severity::warning, "stale-lock", ref.display(),
+          fmt::format("{} lock{} of somebody who is gone", seen.stale_locks,
+                      seen.stale_locks == 1 ? "" : "s"),
+          "kubectl kubedr unlock --location " + ref.name);
+    }
+  }
+
+  // What retention leaves for a moment is not worth a word.
+  void judge_retention(const crd::Policy& policy) {
+    const SeenLocation* seen = location_of(fleet_, policy);
+    if (seen == nullptr || !seen->repository || fleet_.without_cluster) return;
+    const auto& snapshots = seen->repository->snapshots;
+    const auto count = std::count_if(
+        snapshots.begin(), snapshots.end(),
+        [&](const SeenSnapshot& snapshot) { return belongs(fleet_, policy, snapshot); });
+    const std::int64_t keep = std::max<std::int64_t>(policy.retain_num_backups, 1);
+    if (count <= keep + kRetentionSlack) return;
+    add(Severity::warning, "retention-behind", policy.ref.display(),
+        fmt::format("{} snapshots, and {} are to be kept", count, keep),
+        backup_command(policy) + " tells what is in the way");
   }
 
   void judge_policy(const crd::Policy& policy) {
@@ -187,6 +223,7 @@ class Judge {
                       policy.ref.name_space, policy.ref.name));
     }
     judge_age(policy, health);
+    judge_retention(policy);
     health_.policies.push_back(std::move(health));
   }
 
@@ -242,8 +279,7 @@ class Judge {
       }
       add(Severity::error, "record-without-snapshot", record.ref.display(),
           fmt::format("snapshot {} is not in the repository", record.snapshot_id),
-          fmt::format("kubectl -n {} delete metadatabackuprecord {}", record.ref.name_space,
-                      record.ref.name));
+          "kubectl kubedr sync --location " + seen.location.ref.name);
     }
   }
 
@@ -258,7 +294,7 @@ class Judge {
       add(Severity::warning, "snapshot-without-record", seen.location.ref.display(),
           fmt::format("snapshot {} of policy {} has no record", snapshot.id.substr(0, 8),
                       snapshot.policy),
-          "it can be restored by its id; the next backup makes a record of its own");
+          "kubectl kubedr sync --location " + seen.location.ref.name);
     }
   }
 

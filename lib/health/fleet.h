@@ -26,8 +26,10 @@ struct SeenSnapshot {
 // What a look into a location's repository gave; only where one was taken.
 struct SeenRepository {
   std::vector<SeenSnapshot> snapshots;  // by time
-  std::string problem;                  // why it could not be opened; empty: it could
+  std::string problem;          // why it could not be opened; empty: it could
   std::string remedy;
+  std::size_t keys = 0;
+  std::size_t stale_locks = 0;  // not refreshed for longer than anybody waits
 };
 
 struct SeenLocation {

@@ -24,6 +24,8 @@ using std::chrono::days;
 using std::chrono::sys_days;
 using std::chrono::year_month_day;
 
+constexpr int kMostInSpan = 100'000;  // hours or days; years and months have lower limits
+
 year_month_day date_of(WallTime time) {
   return year_month_day(std::chrono::floor<days>(time));
 }
@@ -62,8 +64,11 @@ WallTime before(WallTime time, const CalendarSpan& span) {
   const std::chrono::year_month month = date.year() / date.month() -
                                         std::chrono::years(span.years) -
                                         std::chrono::months(span.months);
-  const sys_days moved = sys_days(month / 1) +
-                         days(static_cast<int>(static_cast<unsigned>(date.day())) - 1 - span.days);
+  const sys_days wanted = sys_days(month / 1) +
+                          days(static_cast<int>(static_cast<unsigned>(date.day())) - 1 - span.days);
+  // A WallTime begins in 1677; with room for the hours below.
+  const sys_days earliest = std::chrono::ceil<days>(WallTime::min()) + days(kMostInSpan / 24 + 2);
+  const sys_days moved = std::max(wanted, earliest);
   return WallTime(moved) + (time - midnight) - std::chrono::hours(span.hours);
 }
 
@@ -160,8 +165,7 @@ CalendarSpan parse_calendar_span(const std::string& text) {
     int number = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
     const auto digits = static_cast<std::size_t>(end - rest.data());
-    constexpr int kMost = 100'000;  // what calendar arithmetic cannot overflow with
-    if (error != std::errc() || digits == rest.size() || number < 0 || number > kMost) {
+    if (error != std::errc() || digits == rest.size() || number < 0 || number > kMostInSpan) {
       fail_span(text);
     }
     switch (rest[digits]) {

@@ -77,7 +77,7 @@ KeyId add_key(const Repository& repository, const Secret& password, const std::s
   const FileName name{FileKind::key, to_hex(digest)};
   repository.store().save(name, file, digest, storage::SaveMode::replace, call);
   try {
-    Repository::open(repository.store(), password, call.clock(), random, call);
+    Repository::open(repository.store(), password, random, call);
   } catch (const Error&) {
     try {
       repository.store().remove(name, Call(call.clock()).within(kCleanUp));

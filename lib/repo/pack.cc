@@ -107,6 +107,12 @@ std::size_t header_length(ByteView tail, std::uint64_t pack_bytes, const std::st
 
 }  // namespace
 
+std::uint32_t PackEntry::plain_size() const {
+  constexpr auto kSeal = static_cast<std::uint32_t>(kSealOverhead);
+  if (compressed()) return plain_length;
+  return length > kSeal ? length - kSeal : 0;
+}
+
 std::uint64_t pack_size(const std::vector<PackEntry>& entries) {
   std::uint64_t size = kSealOverhead + kLengthSize;
   for (const PackEntry& entry : entries) size += entry.length + entry_size(entry);

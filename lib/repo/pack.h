@@ -27,6 +27,8 @@ struct PackEntry {
 
   bool compressed() const { return plain_length != 0; }
 
+  std::uint32_t plain_size() const;
+
   friend bool operator==(const PackEntry&, const PackEntry&) = default;
 };
 

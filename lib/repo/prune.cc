@@ -485,12 +485,20 @@ class Execution {
     std::unordered_set<PackId> done(plan_.repack.begin(), plan_.repack.end());
     done.insert(plan_.remove.begin(), plan_.remove.end());
     done.insert(plan_.missing.begin(), plan_.missing.end());
+    std::size_t met = 0;
     repository_.each_index_file(call_, [&](const IndexId& id, std::vector<IndexedPack>&& packs) {
       if (old.count(id) == 0) return;
+      ++met;
       for (IndexedPack& pack : packs) {
         if (done.insert(pack.id).second) name_pack(std::move(pack));
       }
     });
+    // What it names would be in no index any more.
+    if (met != old.size()) {
+      throw Error(ErrorKind::unavailable,
+                  "prune: an index file that was there is not listed any more",
+                  "nothing that is needed was removed; run it again, and check the store");
+    }
   }
 
   void name_pack(IndexedPack pack) {
@@ -505,7 +513,6 @@ class Execution {
     const UnpackedFiles& files = repository_.files();
     const UnpackedFiles::Sealed file = files.seal(FileKind::index, index_json(open_));
     files.save(file, call_);
-    written_.insert(file.name.id);
     open_.clear();
     open_blobs_ = 0;
   }
@@ -514,8 +521,6 @@ class Execution {
     if (plan_.rewrite.empty()) return;
     lock_.require_held(call_);
     for (const IndexId& id : plan_.rewrite) {
-      // What was written anew and came out the same has the same name.
-      if (written_.count(id.hex()) != 0) continue;
       repository_.store().remove({FileKind::index, id.hex()}, call_);
     }
   }
@@ -541,7 +546,6 @@ class Execution {
   const Call& call_;
   std::vector<IndexedPack> open_;
   std::size_t open_blobs_ = 0;
-  std::unordered_set<std::string> written_;
 };
 
 }  // namespace

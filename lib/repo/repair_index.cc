@@ -67,22 +67,27 @@ class Repair {
   }
 
   void look_at(const FileName& name) {
-    const Bytes json = repository_.load_unpacked(name, call_);
+    const Bytes json = repository_.files().load(name, call_);
     std::vector<IndexedPack> good;
+    std::unordered_set<PackId> met;
+    std::uint64_t dropped = 0;
     bool whole = true;
     parse_index(as_text(json), repository_.config().version, name.path(), [&](IndexedPack&& pack) {
       const auto there = there_.find(pack.id);
       if (there == there_.end()) {
-        ++result_.packs_dropped;
+        ++dropped;
         whole = false;
       } else if (there->second != pack_size(pack.entries)) {
         whole = false;
-      } else if (named_.insert(pack.id).second) {
+      } else if (named_.count(pack.id) == 0 && met.insert(pack.id).second) {
         good.push_back(std::move(pack));
       } else {
         whole = false;  // another file has it already
       }
     });
+    // Only now, since a file that breaks off in the middle names nothing.
+    named_.merge(met);
+    result_.packs_dropped += dropped;
     if (whole && !good.empty()) return;
     rewrite_.push_back(name);
     for (IndexedPack& pack : good) found_.push_back(std::move(pack));
@@ -136,14 +141,13 @@ class Repair {
   void write() {
     std::vector<IndexedPack> open;
     std::size_t blobs = 0;
-    std::vector<std::string> written;
     const auto save = [&] {
       if (open.empty()) return;
       lock_.require_held(call_);
       const UnpackedFiles& files = repository_.files();
       const UnpackedFiles::Sealed file = files.seal(FileKind::index, index_json(open));
       files.save(file, call_);
-      written.push_back(file.name.id);
+      ++result_.index_files_written;
       open.clear();
       blobs = 0;
     };
@@ -153,10 +157,8 @@ class Repair {
       if (blobs >= kIndexBlobs) save();
     }
     save();
-    result_.index_files_written = written.size();
     lock_.require_held(call_);
     for (const FileName& name : rewrite_) {
-      if (std::find(written.begin(), written.end(), name.id) != written.end()) continue;
       repository_.store().remove(name, call_);
       ++result_.index_files_removed;
     }

@@ -360,19 +360,19 @@ Repository::Repository(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Repository::Repository(Repository&&) noexcept = default;
 Repository::~Repository() = default;
 
-Repository Repository::init(storage::Store& store, const InitRequest& request, const Clock& clock,
-                            Random& random, const Call& call) {
+Repository Repository::init(storage::Store& store, const InitRequest& request, Random& random,
+                            const Call& call) {
   require_good_password(request.password);
   if (request.version != 1 && request.version != 2) {
     throw Error(ErrorKind::usage,
                 "unsupported repository version " + std::to_string(request.version));
   }
   Init(store, request, random, call).run();
-  return open(store, request.password, clock, random, call);
+  return open(store, request.password, random, call);
 }
 
-Repository Repository::open(storage::Store& store, const Secret& password, const Clock& /*clock*/,
-                            Random& random, const Call& call) {
+Repository Repository::open(storage::Store& store, const Secret& password, Random& random,
+                            const Call& call) {
   OpenedKey key = open_keys(store, password, random, call);
   return Repository(std::make_unique<Impl>(store, std::move(key), random));
 }
@@ -463,7 +463,9 @@ std::vector<SavedSnapshot> Repository::snapshots(const Call& call,
                                                  std::vector<std::string>* damaged) const {
   const std::vector<std::string> ids = list_ids(store(), FileKind::snapshot, call);
   std::mutex mutex;
-  std::vector<SavedSnapshot> saved;  // guarded by mutex, and so is damaged
+  std::vector<SavedSnapshot> saved;  // these three are guarded by mutex
+  std::vector<std::string> problems;
+  std::vector<std::string> absent;
   for_each_parallel(ids.size(), kSnapshotThreads, call, [&](std::size_t i, const Call& inner) {
     const FileName name{FileKind::snapshot, ids[i]};
     try {
@@ -472,15 +474,27 @@ std::vector<SavedSnapshot> Repository::snapshots(const Call& call,
       saved.push_back({SnapshotId::parse(ids[i]).value_or(SnapshotId()), std::move(snapshot)});
     } catch (const Error& error) {
       if (!is_damage(error)) throw;
-      if (error.kind() == ErrorKind::not_found) return;  // forgotten since it was listed
       const std::lock_guard guard(mutex);
-      if (damaged != nullptr) {
-        damaged->emplace_back(error.what());
+      if (error.kind() == ErrorKind::not_found) {
+        absent.push_back(ids[i]);
       } else {
-        log::warn("{}", error.what());
+        problems.emplace_back(error.what());
       }
     }
   });
+  // One forgotten since is not listed any more. One that goes on being listed has data that a prune
+  // must not take for waste.
+  if (!absent.empty()) {
+    const std::vector<std::string> again = list_ids(store(), FileKind::snapshot, call);
+    for (const std::string& id : absent) {
+      if (std::find(again.begin(), again.end(), id) == again.end()) continue;
+      problems.push_back(FileName{FileKind::snapshot, id}.path() + ": listed, but not there");
+    }
+  }
+  for (const std::string& problem : problems) {
+    if (damaged == nullptr) log::warn("{}", problem);
+  }
+  if (damaged != nullptr) damaged->insert(damaged->end(), problems.begin(), problems.end());
   std::sort(saved.begin(), saved.end(), [](const SavedSnapshot& a, const SavedSnapshot& b) {
     return std::tie(a.snapshot.time, a.id) < std::tie(b.snapshot.time, b.id);
   });
@@ -555,10 +569,6 @@ std::vector<SavedLock> Repository::locks(const Call& call,
 
 void Repository::remove_lock(const LockId& id, const Call& call) {
   store().remove({FileKind::lock, id.hex()}, call);
-}
-
-Bytes Repository::load_unpacked(const FileName& name, const Call& call) const {
-  return files().load(name, call);
 }
 
 const SavedSnapshot& find_snapshot(const std::vector<SavedSnapshot>& snapshots,

@@ -48,20 +48,20 @@ class Repository {
   //
   // Cannot race: the config is written first, create_only, and decides; then the key; the result is
   // proven by opening it. A config without any key that opens it is what an init killed in between
-  // left behind, once it is older than a minute by its own account or still there after waiting:
-  // it is then taken over. On stores whose create_only is not atomic, and against restic's own
-  // unconditional init, the keys are looked at again: of two, both written for the same config
-  // stay valid, a key that does not open the config is removed by whoever wrote it.
+  // left behind, when it is still alone after waiting: it is then taken over. On stores whose
+  // create_only is not atomic, and against restic's own unconditional init, the keys are looked at
+  // again: of two, both written for the same config stay valid, a key that does not open the config
+  // is removed by whoever wrote it.
   //
   // errors   exists: there is a repository already (nothing was changed); usage: a password that
   //          is empty or ends in a newline
-  static Repository init(storage::Store& store, const InitRequest& request, const Clock& clock,
-                         Random& random, const Call& call);
+  static Repository init(storage::Store& store, const InitRequest& request, Random& random,
+                         const Call& call);
 
   // Tries the password on up to 20 keys; one that ends in a newline also without it, and one that
   // does not also with it, with a warning in the log.
-  static Repository open(storage::Store& store, const Secret& password, const Clock& clock,
-                         Random& random, const Call& call);
+  static Repository open(storage::Store& store, const Secret& password, Random& random,
+                         const Call& call);
 
   Repository(Repository&&) noexcept;
   ~Repository();
@@ -92,7 +92,8 @@ class Repository {
                        const std::function<void(const IndexId&, std::vector<IndexedPack>&&)>& each,
                        std::vector<std::string>* damaged = nullptr) const;
 
-  // Snapshots in order of their time. Damaged ones are named in `damaged`, not thrown.
+  // Snapshots in order of their time. Damaged ones are named in `damaged`, or in the log, not
+  // thrown.
   std::vector<SavedSnapshot> snapshots(const Call& call,
                                        std::vector<std::string>* damaged = nullptr) const;
 
@@ -109,9 +110,6 @@ class Repository {
   // Every lock, ours among them; the ids of those that cannot be read go to `damaged`.
   std::vector<SavedLock> locks(const Call& call, std::vector<std::string>* damaged = nullptr) const;
   void remove_lock(const LockId& id, const Call& call);
-
-  // An unpacked file, opened and decompressed; its name checked against its bytes.
-  Bytes load_unpacked(const storage::FileName& name, const Call& call) const;
 
  private:
   struct Impl;

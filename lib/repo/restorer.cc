@@ -63,12 +63,6 @@ struct Load {
   Range range;
 };
 
-std::uint32_t plain_size(const PackEntry& entry) {
-  if (entry.compressed()) return entry.plain_length;
-  return entry.length > kSealOverhead ? entry.length - static_cast<std::uint32_t>(kSealOverhead)
-                                      : 0;
-}
-
 std::vector<Piece> plan_pieces(const std::vector<BlobId>& content, const Index& index) {
   std::vector<Piece> pieces;
   pieces.reserve(content.size());
@@ -78,7 +72,7 @@ std::vector<Piece> plan_pieces(const std::vector<BlobId>& content, const Index& 
     if (!place) throw Error(ErrorKind::corrupt, "blob " + id.hex() + ": not found in index");
     BlobOpener::require_sane(place->entry);
     pieces.push_back({place->pack, place->entry, offset});
-    offset += plain_size(place->entry);
+    offset += place->entry.plain_size();
   }
   return pieces;
 }
@@ -454,7 +448,7 @@ class Restorer {
     try {
       std::vector<Piece> pieces = plan_pieces(node.content, index_);
       const std::uint64_t size =
-          pieces.empty() ? 0 : pieces.back().offset + plain_size(pieces.back().entry);
+          pieces.empty() ? 0 : pieces.back().offset + pieces.back().entry.plain_size();
       file.set_size(size);
       const std::vector<Load> loads = plan_loads(pieces);
       const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
@@ -505,14 +499,14 @@ class Restorer {
         const ByteView plain = opener.open(
             ByteView(*bytes).subspan(piece.entry.offset - from.range.offset, piece.entry.length),
             piece.entry);
-        if (plain.size() == plain_size(piece.entry)) return plain;
+        if (plain.size() == piece.entry.plain_size()) return plain;
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::corrupt) throw;
         log::warn("{}: {}", FileName{FileKind::pack, piece.pack.hex()}.path(), error.what());
       }
     }
     copy = repository_.load_blob(index_, piece.entry.blob, call);
-    if (copy.size() != plain_size(piece.entry)) {
+    if (copy.size() != piece.entry.plain_size()) {
       throw Error(ErrorKind::corrupt,
                   "blob " + piece.entry.blob.id.hex() + ": is not as long as the index says");
     }

@@ -25,6 +25,7 @@ struct Address {
     std::string host;  // authority
     std::string path;  // escaped, begins with '/'
   };
+
   Target target(std::string_view key, BucketLookup lookup) const;
 };
 

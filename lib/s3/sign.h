@@ -19,10 +19,10 @@ struct Credentials {
 // A request as AWS Signature Version 4 sees it.
 struct SignRequest {
   std::string method;
-  std::string path;   // escaped once, as it is sent
+  std::string path;                                          // escaped once, as it is sent
   std::vector<std::pair<std::string, std::string>> query;    // not escaped
   std::vector<std::pair<std::string, std::string>> headers;  // all are signed; host among them
-  std::string payload_hash;  // hex SHA-256, or "UNSIGNED-PAYLOAD"
+  std::string payload_hash;                                  // hex SHA-256, or "UNSIGNED-PAYLOAD"
 };
 
 // The canonical request, for tests against AWS's published vectors.
@@ -33,8 +33,7 @@ std::string canonical_request(const SignRequest& request);
 //
 // source   AWS, "Signature Version 4", service "s3"
 Secret authorization(const SignRequest& request, const Credentials& credentials,
-                     const std::string& region, WallTime time,
-                     const std::string& service = "s3");
+                     const std::string& region, WallTime time, const std::string& service = "s3");
 
 }  // namespace kubedr::s3
 

@@ -61,7 +61,7 @@ std::optional<Bytes> CachedStore::find(const FileName& name, std::size_t limit,
 
 void CachedStore::keep(const FileName& name, ByteView bytes, const Call& call) const {
   attempt(call, [&] {
-    cache_->create(call);
+    if (!made_.exchange(true)) cache_->create(call);
     cache_->save(name, bytes, sha256(bytes), SaveMode::replace, call);
   });
 }
@@ -74,15 +74,40 @@ Bytes CachedStore::load(const FileName& name, std::size_t limit, const Call& cal
   return bytes;
 }
 
+// Of a copy whose hash was looked at before, which took all of it, the part is enough.
+std::optional<Bytes> CachedStore::find_part(const FileName& name, const Range& range,
+                                            const Call& call) const {
+  {
+    const std::lock_guard guard(mutex_);
+    if (verified_.count(name.id) == 0) return std::nullopt;
+  }
+  std::optional<Bytes> part;
+  attempt(call, [&] {
+    try {
+      part = cache_->load_range(name, range, call);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;  // another process dropped it
+    }
+  });
+  return part;
+}
+
 Bytes CachedStore::load_range(const FileName& name, const Range& range, const Call& call) const {
   if (!range.keep_file) return inner_->load_range(name, range, call);
+  if (std::optional<Bytes> part = find_part(name, range, call)) return std::move(*part);
   std::optional<Bytes> whole = find(name, kLargestKept, call);
+  bool verified = whole.has_value();
   if (!whole) {
     const std::optional<std::uint64_t> size = inner_->size_of(name, call);
     if (!size || *size > kLargestKept) return inner_->load_range(name, range, call);
     whole = inner_->load(name, kLargestKept, call);
     // A damaged pack may still have the part that is asked for.
-    if (is_whole(name, *whole)) keep(name, *whole, call);
+    verified = is_whole(name, *whole);
+    if (verified) keep(name, *whole, call);
+  }
+  if (verified) {
+    const std::lock_guard guard(mutex_);
+    verified_.insert(name.id);
   }
   if (range.offset > whole->size() || range.length > whole->size() - range.offset) {
     throw Error(ErrorKind::corrupt, name.path() + ": shorter than it must be");

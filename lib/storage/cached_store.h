@@ -3,6 +3,9 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <set>
+#include <string>
 
 #include "storage/store.h"
 
@@ -34,12 +37,16 @@ class CachedStore final : public Store {
 
  private:
   std::optional<Bytes> find(const FileName& name, std::size_t limit, const Call& call) const;
+  std::optional<Bytes> find_part(const FileName& name, const Range& range, const Call& call) const;
   void keep(const FileName& name, ByteView bytes, const Call& call) const;
   void attempt(const Call& call, const std::function<void()>& work) const;
 
   const std::unique_ptr<Store> inner_;
   const std::unique_ptr<Store> cache_;
   mutable std::atomic<bool> usable_ = true;
+  mutable std::atomic<bool> made_ = false;  // the cache's folders
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> verified_;  // packs; guarded by mutex_
 };
 
 }  // namespace kubedr::storage

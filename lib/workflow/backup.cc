@@ -31,14 +31,19 @@ class Watched final : public repo::Source {
   Watched(Database& database, Progress& progress) : database_(database), progress_(progress) {}
 
   std::size_t read(std::span<std::uint8_t> buffer, const Call& call) override {
+    failed_ = true;
     const std::size_t got = database_.read(buffer, call);
+    failed_ = false;
     progress_.advance(got);
     return got;
   }
 
+  bool failed() const { return failed_; }
+
  private:
   Database& database_;
   Progress& progress_;
+  bool failed_ = false;
 };
 
 const repo::SavedSnapshot* newest(const std::vector<repo::SavedSnapshot>& snapshots,
@@ -141,11 +146,17 @@ class Run {
 
   void rehearse(const Call& call);
   std::unique_ptr<Database> open_database(const Call& call);
-  repo::Node save_database(repo::Writer& writer, Database& database, const repo::Cut& cut,
-                           TreeBuilder& trees, const Call& call);
-  repo::Snapshot describe(const repo::BlobId& root, const repo::SavedSnapshot* parent) const;
+  repo::Node save_database(repo::Writer& writer, const std::vector<repo::SavedSnapshot>& snapshots,
+                           const repo::Config& config, TreeBuilder& trees, const Call& call);
+  repo::Node save_stream(repo::Writer& writer, Database& database, repo::Source& source,
+                         const repo::Cut& cut, TreeBuilder& trees, const Call& call);
+  repo::Snapshot describe(const repo::BlobId& root, const repo::SavedSnapshot* parent,
+                          const std::vector<repo::SavedSnapshot>& snapshots) const;
+  bool is_adopted(const repo::Snapshot& snapshot,
+                  const std::vector<repo::SavedSnapshot>& snapshots) const;
   void publish_success(repo::Lock& lock, Steps& steps, const Call& call);
-  void retain_backups(OpenedRepository& opened, Steps& steps, const Call& call);
+  void retain_backups(OpenedRepository& opened, const crd::Location& location, Steps& steps,
+                      const Call& call);
 
   const Services& s_;
   const BackupRequest& request_;
@@ -171,10 +182,28 @@ std::unique_ptr<Database> Run::open_database(const Call& call) {
   return std::make_unique<Database>(std::move(member), call);
 }
 
-repo::Node Run::save_database(repo::Writer& writer, Database& database, const repo::Cut& cut,
-                              TreeBuilder& trees, const Call& call) {
+// A stream that broke off is begun anew, once: what it gave is stored already and found again.
+repo::Node Run::save_database(repo::Writer& writer,
+                              const std::vector<repo::SavedSnapshot>& snapshots,
+                              const repo::Config& config, TreeBuilder& trees, const Call& call) {
+  for (bool again = false;; again = true) {
+    const std::unique_ptr<Database> database = open_database(call);
+    const repo::Cut cut = choose_cut(request_.chunker, snapshots, trees, database->expected_size(),
+                                     config.polynomial);
+    Watched source(*database, s_.progress);
+    try {
+      return save_stream(writer, *database, source, cut, trees, call);
+    } catch (const Error& error) {
+      call.require_live();
+      if (again || !source.failed() || error.kind() != ErrorKind::unavailable) throw;
+      log::warn("{}; trying once more", error.what());
+    }
+  }
+}
+
+repo::Node Run::save_stream(repo::Writer& writer, Database& database, repo::Source& source,
+                            const repo::Cut& cut, TreeBuilder& trees, const Call& call) {
   s_.progress.begin("etcd", database.expected_size());
-  Watched source(database, s_.progress);
   repo::SavedFile saved = writer.save_file(source, cut, call);
   s_.progress.end();
   const etcd::Verified verified = database.finish();
@@ -187,7 +216,19 @@ repo::Node Run::save_database(repo::Writer& writer, Database& database, const re
   return node;
 }
 
-repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot* parent) const {
+// Once adopted, an etcd stays so: the mark goes from each of its backups to the next.
+bool Run::is_adopted(const repo::Snapshot& snapshot,
+                     const std::vector<repo::SavedSnapshot>& snapshots) const {
+  if (request_.adopt) return true;
+  const std::string tag = policy_tag(policy_);
+  const auto* before = newest(snapshots, [&](const repo::Snapshot& other) {
+    return has_tag(other, tag) && same_identity(other, snapshot);
+  });
+  return before != nullptr && has_tag(before->snapshot, kAdoptedTag);
+}
+
+repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot* parent,
+                             const std::vector<repo::SavedSnapshot>& snapshots) const {
   repo::Snapshot snapshot;
   snapshot.time = started_;
   if (parent != nullptr) snapshot.parent = parent->id;
@@ -198,6 +239,7 @@ repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot
   snapshot.uid = s_.owner.uid;
   snapshot.gid = s_.owner.gid;
   snapshot.tags = tags_of(policy_, cluster_uid_, report_.etcd_cluster_id, report_.etcd_revision);
+  if (is_adopted(snapshot, snapshots)) snapshot.tags.emplace_back(kAdoptedTag);
   snapshot.tags.insert(snapshot.tags.end(), request_.tags.begin(), request_.tags.end());
   snapshot.program_version = s_.program;
   snapshot.summary = report_.summary;
@@ -247,10 +289,7 @@ BackupReport Run::run(const Call& call) {
     bytes += saved.bytes;
   }
 
-  const std::unique_ptr<Database> database = open_database(held);
-  const repo::Cut cut = choose_cut(request_.chunker, snapshots, trees, database->expected_size(),
-                                   repository.config().polynomial);
-  children.push_back(save_database(writer, *database, cut, trees, held));
+  children.push_back(save_database(writer, snapshots, repository.config(), trees, held));
   bytes += children.back().size;
 
   repo::Node data = made_node("data", repo::NodeType::dir, kFolderMode, started_);
@@ -261,16 +300,16 @@ BackupReport Run::run(const Call& call) {
   s_.progress.end();
 
   report_.summary = summarize(trees.counts(), written.stats(), bytes, started_, s_.clock.now());
-  lock.require_held(held);
-  const repo::SnapshotId id = repository.save_snapshot(describe(root, parent), written, lock, held);
+  const repo::SnapshotId id =
+      repository.save_snapshot(describe(root, parent, snapshots), written, lock, held);
   // The commit point: this backup can be restored. Nothing below turns success into failure.
   report_.snapshot_id = id.hex();
   if (parent != nullptr) report_.parent_id = parent->id.hex();
   report_.record = crd::record_name(report_.short_id());
   report_.duration = s_.clock.steady() - started_steady_;
   Steps steps;
-  publish_success(lock, steps, call);
-  retain_backups(opened, steps, call);
+  steps.attempt("publish", "kubectl kubedr sync", [&] { publish_success(lock, steps, call); });
+  retain_backups(opened, location, steps, call);
   report_.failed_steps = steps.failed();
   return report_;
 }
@@ -309,16 +348,15 @@ void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
 // Not under Afterwards: it may wait for locks, and ends with the work's own call. Left to the next
 // backup, which finishes it, when our own lock is in the way, when the records are not what they
 // should be, and when somebody wants this process to end.
-void Run::retain_backups(OpenedRepository& opened, Steps& steps, const Call& call) {
-  const bool in_the_way = std::any_of(
-      steps.failed().begin(), steps.failed().end(), [](const FailedStep& failed) {
-        return failed.step == "unlock" || failed.step == "record";
+void Run::retain_backups(OpenedRepository& opened, const crd::Location& location, Steps& steps,
+                         const Call& call) {
+  const bool in_the_way =
+      std::any_of(steps.failed().begin(), steps.failed().end(), [](const FailedStep& failed) {
+        return failed.step == "unlock" || failed.step == "record" || failed.step == "publish";
       });
   if (in_the_way || call.stopped()) return;
-  steps.attempt("retention", "the next backup does it", [&] {
-    report_.retention =
-        retain(s_, opened, policy_, report_.snapshot_id, request_.retention, request_.adopt, call);
-  });
+  const RetentionRequest request{policy_, location, report_.snapshot_id, request_.retention};
+  report_.retention = retain(s_, opened, request, steps, call);
 }
 
 void Run::publish_failure(const Error& error, const Call& call) const {
@@ -357,6 +395,7 @@ std::size_t page_cut_size(std::uint64_t db_size, std::uint64_t parent_size,
 }
 
 BackupReport backup(const Services& services, const BackupRequest& request, const Call& call) {
+  for (const std::string& tag : request.tags) require_free_tag(tag);
   Run run(services, request, choose_policy(services, request.policy, call));
   try {
     return run.run(call);

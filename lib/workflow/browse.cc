@@ -76,12 +76,12 @@ Weight weigh(const repo::Index& index, const repo::BlobSet& blobs) {
     const std::optional<repo::Index::Place> place = index.find(blob);
     if (!place) continue;
     weight.stored += place->entry.length;
-    weight.plain += place->entry.compressed() ? place->entry.plain_length : place->entry.length;
+    weight.plain += place->entry.plain_size();
   }
   return weight;
 }
 
-std::string owner_of(const ListedSnapshot& listed) {
+std::string policy_path(const ListedSnapshot& listed) {
   if (listed.policy.empty()) return "";
   return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
 }
@@ -160,7 +160,7 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
   report.blobs = index.blobs();
   std::map<std::string, std::vector<const ListedSnapshot*>> groups;
   for (const ListedSnapshot& listed : snapshots) {
-    groups[owner_of(listed)].push_back(&listed);
+    groups[policy_path(listed)].push_back(&listed);
     report.restore_bytes += size_of(listed.saved.snapshot);
   }
   const auto problem = [](const std::string& text) { log::warn("{}", text); };

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -60,25 +61,52 @@ std::vector<etcd::Endpoint> endpoints_of(const Services& services, const crd::Po
   return endpoints;
 }
 
+[[noreturn]] void fail_corrupt(const etcd::Client& client, std::uint64_t member) {
+  throw Error(ErrorKind::corrupt,
+              fmt::format("etcd: {}: alarm CORRUPT on member {:x}: its data differs from the other "
+                          "members'",
+                          client.url(), member),
+              "back up another member, then replace this one");
+}
+
+// Whether "memberID:1234 alarm:CORRUPT " is about another member than that.
+bool is_about_another(const std::string& text, std::uint64_t member) {
+  constexpr std::string_view kMember = "memberID:";
+  const std::size_t at = text.find(kMember);
+  if (at == std::string::npos) return false;
+  std::uint64_t number = 0;
+  const char* begin = text.data() + at + kMember.size();
+  std::from_chars(begin, text.data() + text.size(), number);
+  return number != member;
+}
+
+// The status tells of alarms too, without a quorum and without the root role.
 void require_no_corruption(etcd::Client& client, const etcd::Status& status, const Call& call) {
-  try {
-    for (const etcd::Alarm& alarm : client.alarms(call)) {
-      if (alarm.kind == etcd::Alarm::Kind::no_space) {
-        log::warn("etcd: {}: alarm NOSPACE on member {:x}: the database is at its quota",
-                  client.url(), alarm.member_id);
-      }
-      if (alarm.kind != etcd::Alarm::Kind::corrupt) continue;
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("etcd: {}: alarm CORRUPT on member {:x}: its data differs from the "
-                              "other members'",
-                              client.url(), alarm.member_id),
-                  "back up another member, then replace this one");
+  for (const std::string& text : status.errors) {
+    const bool corrupt = text.find("CORRUPT") != std::string::npos;
+    if (corrupt && !is_about_another(text, status.member_id)) {
+      fail_corrupt(client, status.member_id);
     }
+    log::warn("etcd: {}: {}", client.url(), text);
+  }
+  std::vector<etcd::Alarm> alarms;
+  try {
+    alarms = client.alarms(call);
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::corrupt) throw;
+    call.require_live();
     log::info("{}", error.what());  // older members want the root role for alarms
   }
-  for (const std::string& text : status.errors) log::warn("etcd: {}: {}", client.url(), text);
+  for (const etcd::Alarm& alarm : alarms) {
+    const bool corrupt = alarm.kind == etcd::Alarm::Kind::corrupt;
+    // Of whom is not always known: then it may be this one.
+    if (corrupt && (alarm.member_id == status.member_id || alarm.member_id == 0)) {
+      fail_corrupt(client, alarm.member_id);
+    }
+    if (corrupt) log::warn("etcd: alarm CORRUPT on member {:x}: replace it", alarm.member_id);
+    if (alarm.kind != etcd::Alarm::Kind::no_space) continue;
+    log::warn("etcd: {}: alarm NOSPACE on member {:x}: the database is at its quota", client.url(),
+              alarm.member_id);
+  }
 }
 
 // Why this member is not to be used; empty when it is fit.

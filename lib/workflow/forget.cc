@@ -16,9 +16,14 @@
 namespace kubedr::workflow {
 namespace {
 
+// Of two clusters that share a repository, a policy of the same name is another one. What is
+// nobody's is grouped as restic does.
 std::string policy_name(const ListedSnapshot& listed) {
-  if (listed.policy.empty()) return "(none)";
-  return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
+  const repo::Snapshot& snapshot = listed.saved.snapshot;
+  if (listed.policy.empty()) {
+    return "(none), host " + snapshot.hostname + ", paths " + join(snapshot.paths, ",");
+  }
+  return owner_of(listed);
 }
 
 // "policy kubedr-system/nightly, host node-1".
@@ -150,19 +155,18 @@ class Forgetting {
           repository.remove_snapshot(victim.saved.id, lock, call);
         });
         if (steps.failed().size() == failed) report.removed.push_back(id);
+        report.failed_steps = steps.failed();
         // Whatever ended the call or the lock ends the rest too.
-        if (call.stopped()) break;
+        if (call.stopped()) return;
       }
     }
-    report.failed_steps = steps.failed();
   }
 
   void remove_records(const repo::SavedSnapshot& saved, const Call& call) const {
     for (const crd::Record& record : records_) {
-      const bool names = !record.snapshot_id.empty() &&
-                         saved.id.hex().starts_with(record.snapshot_id) &&
-                         record.location == location_;
-      if (names) s_.cluster.delete_record(record.ref, call);
+      if (record.location == location_ && names(record, saved)) {
+        s_.cluster.delete_record(record.ref, call);
+      }
     }
   }
 

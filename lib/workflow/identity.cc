@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace kubedr::workflow {
 
 std::string policy_tag(const crd::Policy& policy) {
@@ -37,6 +39,44 @@ PolicyName policy_of(const repo::Snapshot& snapshot) {
   const std::size_t slash = value.find('/');
   if (slash == std::string::npos) return {"", value};
   return {value.substr(0, slash), value.substr(slash + 1)};
+}
+
+bool same_identity(const repo::Snapshot& a, const repo::Snapshot& b) {
+  const auto differ = [&](const char* tag) {
+    const std::string one = tag_value(a, tag);
+    const std::string other = tag_value(b, tag);
+    return !one.empty() && !other.empty() && one != other;
+  };
+  return !differ("cluster") && !differ("etcd");
+}
+
+std::string identity_of(const repo::Snapshot& snapshot) {
+  for (const char* tag : {"cluster", "etcd"}) {
+    const std::string value = tag_value(snapshot, tag);
+    if (!value.empty()) return fmt::format("{} {}", tag, value);
+  }
+  return "";
+}
+
+bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::string>& uid) {
+  const std::string tagged = tag_value(snapshot, "cluster");
+  return !uid || tagged.empty() || tagged == *uid;
+}
+
+bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
+  return !record.snapshot_id.empty() && saved.id.hex().starts_with(record.snapshot_id);
+}
+
+void require_free_tag(const std::string& tag) {
+  bool reserved = tag == kTag || tag == kAdoptedTag;
+  for (const char* name : {"policy=", "cluster=", "etcd=", "revision="}) {
+    reserved = reserved || tag.starts_with(name);
+  }
+  if (!reserved) return;
+  throw Error(
+      ErrorKind::usage,
+      fmt::format("--tag {}: this tag says whose a snapshot is, and retention goes by it", tag),
+      "choose another tag");
 }
 
 std::string backup_pod_name(const Services& services, const crd::Policy& policy) {

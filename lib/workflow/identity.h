@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "crd/resources.h"
+#include "repo/repository.h"
 #include "repo/snapshot.h"
 #include "workflow/services.h"
 
@@ -14,6 +15,9 @@
 namespace kubedr::workflow {
 
 inline constexpr char kTag[] = "kubedr";
+
+// Set on every backup since `backup --adopt` of another etcd or cluster, so that retention knows.
+inline constexpr char kAdoptedTag[] = "adopted";
 
 // "policy=<namespace>/<name>".
 std::string policy_tag(const crd::Policy& policy);
@@ -35,6 +39,21 @@ struct PolicyName {
 };
 
 PolicyName policy_of(const repo::Snapshot& snapshot);
+
+// False when both say which cluster, or which etcd, they are of, and say it differently.
+bool same_identity(const repo::Snapshot& a, const repo::Snapshot& b);
+
+// "cluster <uid>", else "etcd <id>", else empty.
+std::string identity_of(const repo::Snapshot& snapshot);
+
+// Whether the snapshot is one of the cluster with that uid, as far as both are known.
+bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::string>& uid);
+
+// Whether that record is of that snapshot.
+bool names(const crd::Record& record, const repo::SavedSnapshot& saved);
+
+// errors   usage: a tag that says whose a snapshot is, which none but us may say
+void require_free_tag(const std::string& tag);
 
 // `status.backupPod`: the pod we run in, or a name such as operator mode would have given. Differs
 // from that of the backup before, since the operator's metrics tell backups apart by it.

@@ -48,8 +48,7 @@ InitReport make_repository(const Services& services, const InitRequest& request,
   const std::string& url = opened.store->location();
   const auto open = [&] {
     return describe(location, url,
-                    repo::Repository::open(*opened.store, opened.password, services.clock,
-                                           services.random, call),
+                    repo::Repository::open(*opened.store, opened.password, services.random, call),
                     false);
   };
   if (request.if_needed) {
@@ -57,8 +56,8 @@ InitReport make_repository(const Services& services, const InitRequest& request,
       return open();
     } catch (const Error& error) {
       // No key may open it because there is none yet: an init that was killed left a config alone.
-      const bool none_yet = error.kind() == ErrorKind::no_repository ||
-                            error.kind() == ErrorKind::wrong_password;
+      const bool none_yet =
+          error.kind() == ErrorKind::no_repository || error.kind() == ErrorKind::wrong_password;
       if (!none_yet) throw;
     }
   }
@@ -66,10 +65,9 @@ InitReport make_repository(const Services& services, const InitRequest& request,
   const repo::InitRequest init_request{opened.password, request.version, services.owner.username,
                                        services.owner.hostname};
   try {
-    return describe(
-        location, url,
-        repo::Repository::init(*opened.store, init_request, services.clock, services.random, call),
-        true);
+    return describe(location, url,
+                    repo::Repository::init(*opened.store, init_request, services.random, call),
+                    true);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::exists || !request.if_needed) throw;
     return open();  // made by somebody else meanwhile, or another password's

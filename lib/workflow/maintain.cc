@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "workflow/snapshots.h"
 #include "workflow/steps.h"
 
@@ -53,11 +54,26 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
   return report;
 }
 
+void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
+                const Call& call) {
+  if (failure.empty() && location.prune_failure.empty()) return;
+  const std::string text =
+      failure.empty() ? "" : format_rfc3339(services.clock.now()) + " " + failure;
+  try {
+    services.cluster.annotate(location.ref, crd::kPruneFailedAnnotation, text, call);
+  } catch (const Error& error) {
+    log::info("{}: how the prune went could not be noted: {}", location.ref.display(),
+              error.what());
+  }
+}
+
 PruneReport prune(const Services& services, const Whose& whose, const repo::PruneOptions& options,
                   const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call) {
-  OpenedRepository opened = open_theirs(services, whose, call);
+  const crd::Location location = location_for(services, whose.location, whose.policy, call);
+  OpenedRepository opened = open_repository(services, location, call);
   repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
   PruneReport report = prune_locked(services, opened, lock, options, agree, lock.scope());
+  if (report.done) note_prune(services, location, "", call);
   release(lock, call);
   return report;
 }
@@ -96,7 +112,8 @@ UnlockReport unlock(const Services& services, const Whose& whose, bool all, cons
   report.repository_url = opened.store->location();
   std::vector<std::string> unreadable;
   for (repo::SavedLock& lock : opened.repository.locks(call, &unreadable)) {
-    if (!all && !repo::is_stale(lock.info, services.host, services.clock.now(), process_exists)) {
+    if (!all &&
+        !repo::is_stale(lock.info, services.owner.hostname, services.clock.now(), process_exists)) {
       report.kept.push_back(std::move(lock));
       continue;
     }

@@ -38,6 +38,11 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
                          const std::function<bool(const repo::PruneFigures&)>& agree,
                          const Call& call);
 
+// Writes down at the location that a prune failed, or, with an empty text, that it did not. Where
+// that is not possible the log says so.
+void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
+                const Call& call);
+
 struct CheckRequest {
   Whose whose;
   repo::ReadData read_data;

@@ -52,7 +52,7 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
                                  const Call& call, Caching caching) {
   OpenedStore opened = open_store(services, location, call, caching);
   repo::Repository repository =
-      repo::Repository::open(*opened.store, opened.password, services.clock, services.random, call);
+      repo::Repository::open(*opened.store, opened.password, services.random, call);
   return {std::move(opened.store), std::move(repository)};
 }
 

@@ -27,10 +27,6 @@ constexpr std::uint64_t kWorthAPrune = std::uint64_t{64} << 20;
 constexpr double kWorthShare = 0.1;
 constexpr double kWorthAlways = 0.5;
 
-bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
-  return !record.snapshot_id.empty() && saved.id.hex().starts_with(record.snapshot_id);
-}
-
 bool is_of(const crd::Record& record, const crd::Policy& policy) {
   return record.policy == policy.ref.name && record.location == policy.destination &&
          record.ref.name_space == policy.ref.name_space;
@@ -38,22 +34,14 @@ bool is_of(const crd::Record& record, const crd::Policy& policy) {
 
 // By its tag, or for one that operator mode made, by the record that names it.
 bool belongs(const RetentionInput& input, const repo::SavedSnapshot& saved) {
-  if (has_tag(saved.snapshot, policy_tag(input.policy))) return true;
+  const PolicyName tagged = policy_of(saved.snapshot);
+  if (!tagged.name.empty()) {
+    return tagged.name == input.policy.ref.name && tagged.name_space == input.policy.ref.name_space;
+  }
   if (!saved.snapshot.tags.empty()) return false;
   return std::any_of(input.records.begin(), input.records.end(), [&](const crd::Record& record) {
     return is_of(record, input.policy) && names(record, saved);
   });
-}
-
-// Whether both say whose they are, and say it differently.
-bool differ(const repo::Snapshot& a, const repo::Snapshot& b, const char* tag) {
-  const std::string ours = tag_value(a, tag);
-  const std::string theirs = tag_value(b, tag);
-  return !ours.empty() && !theirs.empty() && ours != theirs;
-}
-
-bool same_identity(const repo::Snapshot& a, const repo::Snapshot& b) {
-  return !differ(a, b, "cluster") && !differ(a, b, "etcd");
 }
 
 RetentionVerdict doubt(const std::string& why, const std::string& remedy) {
@@ -86,9 +74,17 @@ RetentionVerdict choose_victims(const RetentionInput& input) {
                  "removes records of nothing");
   }
   const repo::SavedSnapshot newest = own.back();
-  if (own.size() > 1 && !input.adopt &&
-      !same_identity(newest.snapshot, own[own.size() - 2].snapshot)) {
-    return doubt("the etcd is not the one of the backup before: a restored or another cluster",
+  if (newest.id.hex() != input.own) {
+    return doubt(fmt::format("snapshot {} has a later time than the backup just made",
+                             newest.id.short_hex()),
+                 "another backup ran at the same time, or a clock is wrong: compare `date` on the "
+                 "nodes with `kubectl kubedr snapshots`");
+  }
+  if (!has_tag(newest.snapshot, kAdoptedTag) &&
+      std::any_of(own.begin(), own.end(), [&](const repo::SavedSnapshot& saved) {
+        return !same_identity(saved.snapshot, newest.snapshot);
+      })) {
+    return doubt("the policy has backups of another etcd: a restored or another cluster",
                  "if that is meant, say so once: kubectl kubedr backup --adopt");
   }
   std::erase_if(own, [&](const repo::SavedSnapshot& saved) {
@@ -104,51 +100,63 @@ namespace {
 
 class Retaining {
  public:
-  Retaining(const Services& services, OpenedRepository& opened, const crd::Policy& policy,
+  Retaining(const Services& services, OpenedRepository& opened, const RetentionRequest& request,
             const Call& call)
-      : s_(services), opened_(opened), policy_(policy), call_(call) {}
+      : s_(services), opened_(opened), request_(request), call_(call) {}
 
-  RetentionReport run(const std::string& own, bool adopt) {
+  RetentionReport run(Steps& steps) {
     RetentionReport report;
-    // Looked at without a lock first: most backups have nothing to remove.
-    const RetentionVerdict before = choose(own, adopt, call_);
-    report.doubt = before.doubt;
-    report.remedy = before.remedy;
-    if (before.victims.empty()) return report;
-    repo::Lock lock = opened_.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
-    const Call held = lock.scope();
-    const RetentionVerdict verdict = choose(own, adopt, held);
-    report.doubt = verdict.doubt;
-    report.remedy = verdict.remedy;
-    for (const repo::SavedSnapshot& victim : verdict.victims) {
-      remove_records(victim, held);
-      opened_.repository.remove_snapshot(victim.id, lock, held);
-      report.removed.push_back(victim.id.hex());
-    }
-    PruneReport pruned = prune_locked(s_, opened_, lock, {}, pays, held);
-    if (pruned.done) report.pruned = pruned.figures;
-    const Afterwards afterwards(call_);
-    lock.release(afterwards.call());
+    steps.attempt("retention", "the next backup does it", [&] {
+      // Looked at without a lock first: most backups have nothing to remove.
+      if (choose(report, call_).empty()) return;
+      repo::Lock lock = opened_.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
+      remove_victims(lock, report);
+      prune(lock, report, steps);
+      const Afterwards afterwards(call_);
+      lock.release(afterwards.call());
+    });
     return report;
   }
 
  private:
-  RetentionVerdict choose(const std::string& own, bool adopt, const Call& call) {
+  std::vector<repo::SavedSnapshot> choose(RetentionReport& report, const Call& call) {
     records_ = s_.cluster.records(call).items;
     std::vector<std::string> damaged;
-    RetentionInput input{policy_,
-                         opened_.repository.snapshots(call, &damaged),
-                         records_,
-                         own,
-                         policy_.retain_num_backups,
-                         adopt};
-    if (damaged.empty()) return choose_victims(input);
-    return doubt("a snapshot cannot be read: " + damaged.front(), "kubectl kubedr check");
+    RetentionInput input{request_.policy, opened_.repository.snapshots(call, &damaged), records_,
+                         request_.own, request_.policy.retain_num_backups};
+    RetentionVerdict verdict =
+        damaged.empty()
+            ? choose_victims(input)
+            : doubt("a snapshot cannot be read: " + damaged.front(), "kubectl kubedr check");
+    report.doubt = verdict.doubt;
+    report.remedy = verdict.remedy;
+    return std::move(verdict.victims);
+  }
+
+  void remove_victims(repo::Lock& lock, RetentionReport& report) {
+    const Call held = lock.scope();
+    for (const repo::SavedSnapshot& victim : choose(report, held)) {
+      remove_records(victim, held);
+      opened_.repository.remove_snapshot(victim.id, lock, held);
+      report.removed.push_back(victim.id.hex());
+    }
+  }
+
+  // A failure is written down where `status` finds it: backups stay green without a prune, for as
+  // long as the bucket has room.
+  void prune(repo::Lock& lock, RetentionReport& report, Steps& steps) {
+    const std::size_t failed = steps.failed().size();
+    steps.attempt("prune", "kubectl kubedr prune --location " + request_.location.ref.name, [&] {
+      const PruneReport pruned = prune_locked(s_, opened_, lock, {}, pays, lock.scope());
+      if (pruned.done) report.pruned = pruned.figures;
+    });
+    const bool worked = steps.failed().size() == failed;
+    note_prune(s_, request_.location, worked ? "" : steps.failed().back().error, call_);
   }
 
   void remove_records(const repo::SavedSnapshot& victim, const Call& call) {
     for (const crd::Record& record : records_) {
-      if (record.location == policy_.destination && names(record, victim)) {
+      if (record.location == request_.policy.destination && names(record, victim)) {
         s_.cluster.delete_record(record.ref, call);
       }
     }
@@ -163,7 +171,7 @@ class Retaining {
 
   const Services& s_;
   OpenedRepository& opened_;
-  const crd::Policy& policy_;
+  const RetentionRequest& request_;
   const Call& call_;
   std::vector<crd::Record> records_;
 };
@@ -171,15 +179,16 @@ class Retaining {
 }  // namespace
 
 RetentionReport retain(const Services& services, OpenedRepository& opened,
-                       const crd::Policy& policy, const std::string& own_snapshot,
-                       Retention retention, bool adopt, const Call& call) {
+                       const RetentionRequest& request, Steps& steps, const Call& call) {
   RetentionReport report;
-  if (retention == Retention::never) return report;
-  if (retention == Retention::automatic && services.cluster.operator_runs(call)) {
-    report.left_to_operator = true;
-    return report;
+  if (request.retention == Retention::never) return report;
+  if (request.retention == Retention::automatic) {
+    const std::size_t failed = steps.failed().size();
+    steps.attempt("retention", "the next backup does it",
+                  [&] { report.left_to_operator = services.cluster.operator_runs(call); });
+    if (report.left_to_operator || steps.failed().size() != failed) return report;
   }
-  return Retaining(services, opened, policy, call).run(own_snapshot, adopt);
+  return Retaining(services, opened, request, call).run(steps);
 }
 
 }  // namespace kubedr::workflow

@@ -23,17 +23,16 @@ enum class Retention { automatic, always, never };
 // Counts the policy's own by their own time: those with its tag, and untagged ones that a record of
 // the policy names. Never the newest; with `keep` below 1 as with 1. Nothing goes on doubt:
 //   - the listing lacks the backup just made, or a snapshot that a record of this policy names
-//   - the newest snapshot's "cluster" or "etcd" tag is another one than that of the one before it
-//     that has such a tag: a restored or cloned cluster; until `adopt`, and then for good, since
-//     the next backup is compared with this one. Snapshots of another identity are never counted
-//     and never go.
+//   - the backup just made is not the newest: another one ran at the same time, or a clock is wrong
+//   - one of them has another "cluster" or "etcd" tag than the newest, and the newest is not tagged
+//     as adopted: a restored or cloned cluster. Snapshots of another identity are never counted and
+//     never go.
 struct RetentionInput {
   const crd::Policy& policy;
   std::vector<repo::SavedSnapshot> snapshots;  // of the whole repository, by time
   std::vector<crd::Record> records;            // of the namespace
   std::string own;                             // the id of the backup just made
   std::int64_t keep = 0;
-  bool adopt = false;
 };
 
 struct RetentionVerdict {
@@ -52,13 +51,18 @@ struct RetentionReport {
   std::optional<repo::PruneFigures> pruned;  // only when it paid
 };
 
+struct RetentionRequest {
+  const crd::Policy& policy;
+  const crd::Location& location;
+  std::string own;  // the id of the backup just made
+  Retention retention = Retention::automatic;
+};
+
 // After a backup: per victim first the record, then the snapshot, then a prune if so much is unused
-// that it pays. Takes an exclusive lock, for which it waits as `services.lock_retry` says.
-//
-// errors   what the cluster and the repository throw; what was removed until then stays removed
+// that it pays. Takes an exclusive lock, for which it waits as `services.lock_retry` says. What
+// fails is named in `steps`; what was removed until then is in the report.
 RetentionReport retain(const Services& services, OpenedRepository& opened,
-                       const crd::Policy& policy, const std::string& own_snapshot,
-                       Retention retention, bool adopt, const Call& call);
+                       const RetentionRequest& request, Steps& steps, const Call& call);
 
 }  // namespace kubedr::workflow
 

@@ -20,10 +20,8 @@ ListedSnapshot join_record(repo::SavedSnapshot saved, const std::vector<crd::Rec
   const PolicyName named = policy_of(saved.snapshot);
   listed.policy = named.name;
   listed.name_space = named.name_space;
-  const std::string id = saved.id.hex();
   for (const crd::Record& record : records) {
-    if (record.location != location || record.snapshot_id.empty()) continue;
-    if (!id.starts_with(record.snapshot_id)) continue;
+    if (record.location != location || !names(record, saved)) continue;
     listed.record = record.ref.name;
     if (listed.policy.empty()) {
       listed.policy = record.policy;
@@ -61,18 +59,28 @@ const crd::Record* find_record(const std::vector<crd::Record>& records, const st
   return nullptr;
 }
 
+// Of one policy; a restored cluster has another etcd than before, but is the same cluster.
+bool same_owner(const ListedSnapshot& a, const ListedSnapshot& b) {
+  if (a.policy != b.policy || a.name_space != b.name_space) return false;
+  for (const char* tag : {"cluster", "etcd"}) {
+    const std::string one = tag_value(a.saved.snapshot, tag);
+    const std::string other = tag_value(b.saved.snapshot, tag);
+    if (!one.empty() && !other.empty()) return one == other;
+  }
+  return true;
+}
+
 // "latest" across policies or clusters could bring back the wrong one.
 const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshots) {
-  std::set<std::string> owners;
+  std::set<std::string> others;
   for (const ListedSnapshot& listed : snapshots) {
-    const std::string cluster = tag_value(listed.saved.snapshot, "cluster");
-    owners.insert((listed.policy.empty() ? "(no policy)" : listed.policy) +
-                  (cluster.empty() ? "" : " of cluster " + cluster));
+    if (!same_owner(listed, snapshots.back())) others.insert(owner_of(listed));
   }
-  if (owners.size() > 1) {
+  if (!others.empty()) {
+    others.insert(owner_of(snapshots.back()));
     throw Error(ErrorKind::usage,
-                "latest could mean more than one: " + join({owners.begin(), owners.end()}, ", "),
-                "name the policy with --policy, or the snapshot by its id");
+                "latest could mean more than one: " + join({others.begin(), others.end()}, ", "),
+                "name the policy with --policy, or one of the snapshots by its id");
   }
   if (snapshots.empty()) {
     throw Error(ErrorKind::not_found, "there is no snapshot",
@@ -82,6 +90,13 @@ const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshot
 }
 
 }  // namespace
+
+std::string owner_of(const ListedSnapshot& listed) {
+  if (listed.policy.empty()) return "(no policy)";
+  const std::string identity = identity_of(listed.saved.snapshot);
+  return (listed.name_space.empty() ? "" : listed.name_space + "/") + listed.policy +
+         (identity.empty() ? "" : " of " + identity);
+}
 
 ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
                                const std::vector<crd::Record>& records, const std::string& location,

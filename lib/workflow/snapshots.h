@@ -27,6 +27,9 @@ struct ListedSnapshot {
   std::string record;  // empty: none names it
 };
 
+// "kubedr-system/nightly of cluster <uid>", or "(no policy)".
+std::string owner_of(const ListedSnapshot& listed);
+
 struct SnapshotsReport {
   std::string location;
   std::string repository_url;

@@ -6,19 +6,35 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "repo/keyring.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
 
 namespace kubedr::workflow {
 namespace {
 
+// A policy of the same name in another cluster is another one.
+PolicyName policy_here(const repo::Snapshot& snapshot, const std::optional<std::string>& cluster) {
+  return is_of_cluster(snapshot, cluster) ? policy_of(snapshot) : PolicyName{};
+}
+
+void look_at_locks(const Services& services, const repo::Repository& repository,
+                   health::SeenRepository& seen, const Call& call) {
+  for (const repo::SavedLock& lock : repository.locks(call)) {
+    const auto age = services.clock.now() - lock.info.time;
+    if (age > repo::kLockStale) ++seen.stale_locks;
+  }
+}
+
 health::SeenRepository look_into(const Services& services, const crd::Location& location,
-                                 const Call& call) {
+                                 const std::optional<std::string>& cluster, const Call& call) {
   health::SeenRepository seen;
   try {
     const OpenedRepository opened = open_repository(services, location, call);
+    seen.keys = repo::list_keys(opened.repository, call).size();
+    look_at_locks(services, opened.repository, seen, call);
     for (const repo::SavedSnapshot& saved : opened.repository.snapshots(call)) {
-      const PolicyName policy = policy_of(saved.snapshot);
+      const PolicyName policy = policy_here(saved.snapshot, cluster);
       health::SeenSnapshot snapshot;
       snapshot.id = saved.id.hex();
       snapshot.time = saved.snapshot.time;
@@ -116,8 +132,9 @@ health::Fleet survey(const Services& services, const SurveyRequest& request, con
   }
   select(fleet, request.only);
   if (!request.deep && !fleet.without_cluster) return fleet;
+  const std::optional<std::string> cluster = services.cluster.identity(call);
   for (health::SeenLocation& seen : fleet.locations) {
-    seen.repository = look_into(services, seen.location, call);
+    seen.repository = look_into(services, seen.location, cluster, call);
   }
   return fleet;
 }

@@ -19,10 +19,6 @@ namespace {
 
 using Newest = std::map<std::string, repo::SavedSnapshot>;  // by policy
 
-bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
-  return !record.snapshot_id.empty() && saved.id.hex().starts_with(record.snapshot_id);
-}
-
 crd::BackupFigures figures_of(const repo::SavedSnapshot& saved) {
   crd::BackupFigures figures;
   figures.snapshot_id = saved.id.short_hex();
@@ -76,6 +72,7 @@ class Syncing {
       if (!listed) plan.dangling.push_back(record);
     }
     read_policies(location.ref.name);
+    cluster_uid_ = s_.cluster.identity(call_);
     SnapshotsRequest filter;
     filter.policy = whose_.policy;
     for (ListedSnapshot& one : join_snapshots(snapshots, records, location.ref.name, filter)) {
@@ -93,7 +90,8 @@ class Syncing {
   }
 
   bool is_here(const ListedSnapshot& one) const {
-    return one.name_space.empty() || one.name_space == s_.cluster.name_space();
+    return (one.name_space.empty() || one.name_space == s_.cluster.name_space()) &&
+           is_of_cluster(one.saved.snapshot, cluster_uid_);
   }
 
   std::vector<crd::Record> records_of(const std::string& location) const {
@@ -149,6 +147,7 @@ class Syncing {
   const Whose& whose_;
   const Call& call_;
   std::map<std::string, crd::Policy> policies_;
+  std::optional<std::string> cluster_uid_;
   Newest newest_;
 };
 

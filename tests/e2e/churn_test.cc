@@ -1,7 +1,7 @@
 // What an hourly backup costs in storage, beside restic on the same two databases.
 //
-// An hour is 400 writes on some 30 MB, each in a commit of its own as in a quiet cluster. Many more on
-// so small a database and restic stores all of it again: it can get no worse, and we do.
+// An hour is 400 writes on some 30 MB, each in a commit of its own as in a quiet cluster. Many more
+// on so small a database and restic stores all of it again: it can get no worse, and we do.
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>

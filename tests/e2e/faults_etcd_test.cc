@@ -185,8 +185,21 @@ TEST_CASE("faults: a stream that stalls ends with the backup's own time") {
   stored.check_nothing_changed();
 }
 
-// Takes a minute: the client's own idle limit.
-TEST_CASE("faults: a stream that stalls is given up after a minute without a byte") {
+TEST_CASE("faults: a stream that breaks off once is begun anew") {
+  const Stored stored;
+  ByteProxy proxy(plain_etcd().port());
+  ProxyRules rules;
+  rules.cut_at = kInTheStream;
+  proxy.set(rules);
+  const RunResult result = stored.backup_through(proxy);
+  CHECK_MESSAGE(result.ok(), result.err);
+  CHECK(has(result.err, "trying once more"));
+  CHECK(stored.repository.snapshot_ids().size() == 2);
+  stored.repository.check_repository();
+}
+
+// Takes two minutes: the client's own idle limit, and once more.
+TEST_CASE("faults: a stream that stalls twice is given up after a minute each without a byte") {
   const Stored stored;
   ByteProxy proxy(plain_etcd().port());
   ProxyRules rules;
@@ -194,8 +207,11 @@ TEST_CASE("faults: a stream that stalls is given up after a minute without a byt
   rules.every_connection = true;
   proxy.set(rules);
   const auto begin = std::chrono::steady_clock::now();
-  check_failed(stored.backup_through(proxy), 20, through(proxy));
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(90));
+  Process backup = stored.repository.start({"backup", "--etcd-endpoint", through(proxy)});
+  const auto end = backup.wait(std::chrono::seconds(180));
+  REQUIRE(end);
+  check_failed({*end, backup.out(), backup.err(), "", false}, 20, through(proxy));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(150));
   stored.check_nothing_changed();
 }
 

@@ -168,7 +168,7 @@ TEST_CASE("check: each defect is named, and the snapshots that it breaks") {
   }
   SUBCASE("a pack is named twice") {
     Repository repository = world.open(world.store);
-    const Bytes json = repository.load_unpacked(world.first(FileKind::index), world.call);
+    const Bytes json = repository.files().load(world.first(FileKind::index), world.call);
     repository.files().save(repository.files().seal(FileKind::index, as_text(json)), world.call);
     const CheckReport report = check(world);
     CHECK(report.errors() == 0);

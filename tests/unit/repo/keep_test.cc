@@ -61,7 +61,7 @@ TEST_CASE("keep rules: agree with restic's, rule by rule, on the same snapshots"
   SystemRandom random;
   const Call call(clock);
   storage::DirectoryStore store(folder / "repo", random);
-  const Repository repository = Repository::open(store, Secret("pw"), clock, random, call);
+  const Repository repository = Repository::open(store, Secret("pw"), random, call);
   const std::vector<SavedSnapshot> snapshots = repository.snapshots(call);
   REQUIRE(snapshots.size() == some_times().size());
 

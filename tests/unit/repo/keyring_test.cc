@@ -17,7 +17,7 @@ TEST_CASE("keys: one is added, opens the repository, and is removed again") {
   Repository repository = world.open(world.store);
   const KeyId id = add_key(repository, Secret("escrow"), "ann", "safe", world.random, world.call);
   const Repository again =
-      Repository::open(world.store, Secret("escrow"), world.clock, world.random, world.call);
+      Repository::open(world.store, Secret("escrow"), world.random, world.call);
   CHECK(again.key_id() == id);
   const std::vector<SavedKey> keys = list_keys(repository, world.call);
   REQUIRE(keys.size() == 2);
@@ -29,7 +29,7 @@ TEST_CASE("keys: one is added, opens the repository, and is removed again") {
   Lock lock = repository.lock_exclusive(kOwner, kNoRetry, world.call);
   CHECK(remove_key(repository, lock, id.hex().substr(0, 8), world.call) == id);
   CHECK(text_of([&] {
-          Repository::open(world.store, Secret("escrow"), world.clock, world.random, world.call);
+          Repository::open(world.store, Secret("escrow"), world.random, world.call);
         }).starts_with("wrong_password"));
 }
 

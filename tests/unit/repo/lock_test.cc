@@ -46,7 +46,7 @@ std::string age_in(nanoseconds age) {
 struct SlowWorld {
   SlowWorld() : call(clock), master(make_repository(memory, 2, random, call)) {}
 
-  Repository open() { return Repository::open(store, Secret("pw"), clock, random, call); }
+  Repository open() { return Repository::open(store, Secret("pw"), random, call); }
 
   // Takes a lock while moving time over the 200 ms of the protocol.
   Lock take(Repository& repository) {
@@ -209,7 +209,7 @@ TEST_CASE("a lock in the way is waited for, and no longer than asked") {
   FaultyStore store(memory);
   const Call call(clock);
   make_repository(memory, 2, random, call);
-  Repository repository = Repository::open(store, Secret("pw"), clock, random, call);
+  Repository repository = Repository::open(store, Secret("pw"), random, call);
   repository.files().save(repository.files().seal(FileKind::lock, to_json(bobs_lock(true))), call);
 
   const SteadyTime begin = clock.steady();
@@ -234,7 +234,7 @@ TEST_CASE("a held lock is written anew every five minutes, the old file goes") {
   }));
   CHECK_NOTHROW(lock.require_held(world.call));
   const LockInfo info = parse_lock(
-      as_text(repository.load_unpacked({FileKind::lock, world.locks()[0]}, world.call)), "lock");
+      as_text(repository.files().load({FileKind::lock, world.locks()[0]}, world.call)), "lock");
   CHECK(info.time == world.clock.now());
   CHECK(!lock.scope().stopped());
   lock.release(world.call);

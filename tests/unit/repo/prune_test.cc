@@ -144,7 +144,7 @@ TEST_CASE("prune: an index named twice is named once afterwards") {
   back_up(world, world.store, pages(0, 5), day(0));
   Repository repository = world.open(world.store);
   const std::string id = names(world.store, FileKind::index, world.call).front();
-  const Bytes json = repository.load_unpacked({FileKind::index, id}, world.call);
+  const Bytes json = repository.files().load({FileKind::index, id}, world.call);
   repository.files().save(repository.files().seal(FileKind::index, as_text(json)), world.call);
   REQUIRE(count(world.store, FileKind::index, world.call) == 2);
   prune(world, world.store);
@@ -276,7 +276,7 @@ TEST_CASE("prune and restic: each accepts what the other left, and nothing diffe
     }
     run({"forget", "--keep-last", "2"});
     storage::DirectoryStore store(folder / "repo", random);
-    Repository repository = Repository::open(store, Secret("pw"), clock, random, call);
+    Repository repository = Repository::open(store, Secret("pw"), random, call);
     {
       Lock lock = repository.lock_exclusive(kOwner, kNoRetry, call);
       const PrunePlan plan = plan_prune(repository, lock, with_unused(0), call);

@@ -116,9 +116,7 @@ struct World {
   explicit World(int version = 2)
       : call(clock), master(make_repository(store, version, random, call)) {}
 
-  Repository open(storage::Store& of) {
-    return Repository::open(of, Secret("pw"), clock, random, call);
-  }
+  Repository open(storage::Store& of) { return Repository::open(of, Secret("pw"), random, call); }
 
   FastClock clock;
   SystemRandom random;

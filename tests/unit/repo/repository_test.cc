@@ -146,13 +146,13 @@ TEST_CASE("init makes a repository that opens with its password only") {
   SystemRandom random;
   MemoryStore store;
   const Call call(clock);
-  const Repository made = Repository::init(store, request(), clock, random, call);
+  const Repository made = Repository::init(store, request(), random, call);
   CHECK(made.config().version == 2);
   CHECK(names(store, FileKind::key, call) == std::vector{made.key_id().hex()});
 
-  const Repository opened = Repository::open(store, Secret("pw"), clock, random, call);
+  const Repository opened = Repository::open(store, Secret("pw"), random, call);
   CHECK(opened.config().id == made.config().id);
-  CHECK(text_of([&] { Repository::open(store, Secret("other"), clock, random, call); }) ==
+  CHECK(text_of([&] { Repository::open(store, Secret("other"), random, call); }) ==
         "wrong_password: wrong password or no key found");
 }
 
@@ -161,9 +161,9 @@ TEST_CASE("init writes version 1 when asked and refuses others") {
   SystemRandom random;
   MemoryStore store;
   const Call call(clock);
-  CHECK(error_of([&] { Repository::init(store, request("pw", 3), clock, random, call); })->kind() ==
+  CHECK(error_of([&] { Repository::init(store, request("pw", 3), random, call); })->kind() ==
         ErrorKind::usage);
-  CHECK(Repository::init(store, request("pw", 1), clock, random, call).config().version == 1);
+  CHECK(Repository::init(store, request("pw", 1), random, call).config().version == 1);
 }
 
 TEST_CASE("init refuses a password that restic could not use again") {
@@ -173,8 +173,7 @@ TEST_CASE("init refuses a password that restic could not use again") {
   const Call call(clock);
   for (const char* password : {"", "pw\n", "pw\r\n", "\n"}) {
     CAPTURE(password);
-    const auto error =
-        error_of([&] { Repository::init(store, request(password), clock, random, call); });
+    const auto error = error_of([&] { Repository::init(store, request(password), random, call); });
     REQUIRE(error);
     CHECK(error->kind() == ErrorKind::usage);
     CHECK(!store.size_of({FileKind::config, {}}, call));
@@ -188,7 +187,7 @@ TEST_CASE("init leaves an existing repository as it is") {
   const Call call(clock);
   make_repository(store, 2, random, call);
   const Bytes config = store.load({FileKind::config, {}}, 1000, call);
-  CHECK(text_of([&] { Repository::init(store, request(), clock, random, call); }) ==
+  CHECK(text_of([&] { Repository::init(store, request(), random, call); }) ==
         "exists: repository master key and config already initialized");
   CHECK(store.load({FileKind::config, {}}, 1000, call) == config);
   CHECK(names(store, FileKind::key, call).size() == 1);
@@ -201,12 +200,12 @@ TEST_CASE("init refuses keys or snapshots without a config") {
   MemoryStore with_key;
   with_key.create(call);
   put_key(with_key, make_master_key(random), "pw", random, call);
-  CHECK(text_of([&] { Repository::init(with_key, request(), clock, random, call); }) ==
+  CHECK(text_of([&] { Repository::init(with_key, request(), random, call); }) ==
         "exists: repository already contains keys");
   MemoryStore with_snapshot;
   with_snapshot.create(call);
   put(with_snapshot, FileKind::snapshot, as_bytes("x"), call);
-  CHECK(text_of([&] { Repository::init(with_snapshot, request(), clock, random, call); }) ==
+  CHECK(text_of([&] { Repository::init(with_snapshot, request(), random, call); }) ==
         "exists: repository already contains snapshots");
 }
 
@@ -217,13 +216,13 @@ TEST_CASE("init takes over a config whose init was killed before it wrote the ke
   FaultyStore store(memory);
   const Call call(clock);
   store.add({.operation = Operation::save, .kind = FileKind::key});
-  CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
+  CHECK(error_of([&] { Repository::init(store, request(), random, call); })->kind() ==
         ErrorKind::unavailable);
   REQUIRE(memory.size_of({FileKind::config, {}}, call));
   REQUIRE(names(memory, FileKind::key, call).empty());
 
   const SteadyTime begin = clock.steady();
-  Repository::init(memory, request(), clock, random, call);
+  Repository::init(memory, request(), random, call);
   CHECK(clock.steady() - begin >= std::chrono::seconds(3));
   CHECK(every_client_can_open(memory, random, call));
 }
@@ -237,7 +236,7 @@ TEST_CASE("init does not take over while the other init is only slow with its ke
   const SealKey master = make_master_key(random);
   put_config(store, master, make_config(2, random), random, call);
   clock.after(milliseconds(2'500), [&] { put_key(store, master, "pw", random, call); });
-  CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
+  CHECK(error_of([&] { Repository::init(store, request(), random, call); })->kind() ==
         ErrorKind::exists);
   CHECK(every_client_can_open(store, random, call));
 }
@@ -255,7 +254,7 @@ TEST_CASE("init that was taken over steps back") {
     put_config(memory, other, make_config(2, random), random, call);
     put_key(memory, other, "pw", random, call);
   };
-  CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
+  CHECK(error_of([&] { Repository::init(store, request(), random, call); })->kind() ==
         ErrorKind::exists);
   CHECK(every_client_can_open(memory, random, call));
 }
@@ -278,7 +277,7 @@ TEST_CASE("init against restic's init, whenever that begins: one repository, one
     clock.at(milliseconds(look + 1'200), [&] { restic.write_key(call); });
     clock.at(milliseconds(look + 1'300), [&] { restic.write_config(call); });
     clock.wait_until(SteadyTime() + milliseconds(1'500), {});
-    const auto error = error_of([&] { Repository::init(store, request(), clock, random, call); });
+    const auto error = error_of([&] { Repository::init(store, request(), random, call); });
     clock.wait_until(SteadyTime() + milliseconds(20'000), {});
     if (error) CHECK(error->kind() == ErrorKind::exists);
     CHECK(error.has_value() == restic.succeeded);
@@ -304,7 +303,7 @@ TEST_CASE("init against restic's init that looked just before our config was wri
       clock.after(milliseconds(key_after), [&] { restic.write_key(call); });
       clock.after(milliseconds(key_after + 2'000), [&] { restic.write_config(call); });
     };
-    const auto error = error_of([&] { Repository::init(store, request(), clock, random, call); });
+    const auto error = error_of([&] { Repository::init(store, request(), random, call); });
     REQUIRE(error);
     CHECK(error->kind() == ErrorKind::exists);
     CHECK(restic.succeeded);
@@ -325,8 +324,7 @@ TEST_CASE("two inits at a time: one repository, one failure") {
       std::vector<std::jthread> threads;
       for (int i = 0; i < 2; ++i) {
         threads.emplace_back([&] {
-          const auto error =
-              error_of([&] { Repository::init(store, request(), clock, random, call); });
+          const auto error = error_of([&] { Repository::init(store, request(), random, call); });
           if (!error) ++made;
           if (error && error->kind() == ErrorKind::exists) ++refused;
         });
@@ -352,7 +350,7 @@ TEST_CASE("init in a store that cannot write conditionally: the later config sta
     put_config(memory, other, make_config(2, random), random, call);
     clock.after(milliseconds(300), [&] { put_key(memory, other, "pw", random, call); });
   };
-  CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
+  CHECK(error_of([&] { Repository::init(store, request(), random, call); })->kind() ==
         ErrorKind::exists);
   clock.wait_until(clock.steady() + milliseconds(1'000), {});
   CHECK(every_client_can_open(memory, random, call));
@@ -365,8 +363,7 @@ TEST_CASE("open says in restic's words that there is no repository") {
   for (const bool created : {false, true}) {
     MemoryStore store;
     if (created) store.create(call);
-    const auto error =
-        error_of([&] { Repository::open(store, Secret("pw"), clock, random, call); });
+    const auto error = error_of([&] { Repository::open(store, Secret("pw"), random, call); });
     REQUIRE(error);
     CHECK(error->kind() == ErrorKind::no_repository);
     const std::string text = error->what();
@@ -381,13 +378,12 @@ TEST_CASE("open finds the right one of several keys and passes over damaged ones
   put_key(world.store, make_master_key(world.random), "stray", world.random, world.call);
   put(world.store, FileKind::key, as_bytes("no key at all"), world.call);
   CHECK_NOTHROW(world.open(world.store));
-  CHECK_NOTHROW(
-      Repository::open(world.store, Secret("second"), world.clock, world.random, world.call));
+  CHECK_NOTHROW(Repository::open(world.store, Secret("second"), world.random, world.call));
   CHECK(error_of([&] {
-          Repository::open(world.store, Secret("third"), world.clock, world.random, world.call);
+          Repository::open(world.store, Secret("third"), world.random, world.call);
         })->kind() == ErrorKind::wrong_password);
   CHECK(error_of([&] {
-          Repository::open(world.store, Secret("stray"), world.clock, world.random, world.call);
+          Repository::open(world.store, Secret("stray"), world.random, world.call);
         })->kind() == ErrorKind::corrupt);
 }
 
@@ -399,9 +395,7 @@ TEST_CASE("open tries no more keys than restic does") {
   int opened = 0;
   for (int i = 0; i < 30; ++i) {
     const Secret password("pw" + std::to_string(i));
-    if (!error_of([&] {
-          Repository::open(world.store, password, world.clock, world.random, world.call);
-        })) {
+    if (!error_of([&] { Repository::open(world.store, password, world.random, world.call); })) {
       ++opened;
     }
   }
@@ -413,9 +407,8 @@ TEST_CASE("open takes a password with and without a newline at its end") {
   World world;
   put_key(world.store, world.master, "from-file\n", world.random, world.call);
   const auto open = [&](const std::string& password) {
-    return error_of([&] {
-      Repository::open(world.store, Secret(password), world.clock, world.random, world.call);
-    });
+    return error_of(
+        [&] { Repository::open(world.store, Secret(password), world.random, world.call); });
   };
   CHECK(!open("pw\n"));
   CHECK(!open("pw\r\n"));
@@ -469,10 +462,10 @@ TEST_CASE("an unpacked file whose name is not its hash is corrupt, whatever it h
   const auto file = repository.files().seal(FileKind::index, R"({"packs":[]})");
   const FileName wrong{FileKind::index, std::string(64, 'b')};
   overwrite(world.store, wrong, file.bytes, world.call);
-  CHECK(error_of([&] { repository.load_unpacked(wrong, world.call); })->kind() ==
+  CHECK(error_of([&] { repository.files().load(wrong, world.call); })->kind() ==
         ErrorKind::corrupt);
   repository.files().save(file, world.call);
-  CHECK(as_text(repository.load_unpacked(file.name, world.call)) == R"({"packs":[]})");
+  CHECK(as_text(repository.files().load(file.name, world.call)) == R"({"packs":[]})");
 }
 
 TEST_CASE("version 2 reads bare JSON too, and no other encoding") {
@@ -484,9 +477,9 @@ TEST_CASE("version 2 reads bare JSON too, and no other encoding") {
     put(world.store, FileKind::index, sealed, world.call);
     return FileName{FileKind::index, to_hex(sha256(sealed))};
   };
-  CHECK(as_text(repository.load_unpacked(store_plain("{}"), world.call)) == "{}");
+  CHECK(as_text(repository.files().load(store_plain("{}"), world.call)) == "{}");
   CHECK(text_of([&] {
-          repository.load_unpacked(store_plain("\3abc"), world.call);
+          repository.files().load(store_plain("\3abc"), world.call);
         }).find("not supported encoding format") != std::string::npos);
 }
 
@@ -529,8 +522,8 @@ TEST_CASE("a repository in a folder works as one in memory") {
   const TempDir folder;
   storage::DirectoryStore store(folder / "repo", random);
   const Call call(clock);
-  const Repository made = Repository::init(store, request(), clock, random, call);
-  CHECK(Repository::open(store, Secret("pw"), clock, random, call).config().id == made.config().id);
-  CHECK(error_of([&] { Repository::init(store, request(), clock, random, call); })->kind() ==
+  const Repository made = Repository::init(store, request(), random, call);
+  CHECK(Repository::open(store, Secret("pw"), random, call).config().id == made.config().id);
+  CHECK(error_of([&] { Repository::init(store, request(), random, call); })->kind() ==
         ErrorKind::exists);
 }

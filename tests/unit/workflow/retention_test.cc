@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/error.h"
 #include "base/sha256.h"
 
 using namespace kubedr;
@@ -43,12 +44,12 @@ struct Fleet {
     records.push_back(record);
   }
 
-  RetentionVerdict choose(std::int64_t keep, bool adopt = false) const {
-    return choose_victims({policy, snapshots, records, id_of(last).hex(), keep, adopt});
+  RetentionVerdict choose(std::int64_t keep) const {
+    return choose_victims({policy, snapshots, records, id_of(last).hex(), keep});
   }
 
-  std::vector<std::string> victims(std::int64_t keep, bool adopt = false) const {
-    const RetentionVerdict verdict = choose(keep, adopt);
+  std::vector<std::string> victims(std::int64_t keep) const {
+    const RetentionVerdict verdict = choose(keep);
     CHECK(verdict.doubt == "");
     std::vector<std::string> words;
     for (const repo::SavedSnapshot& victim : verdict.victims) {
@@ -139,12 +140,38 @@ TEST_CASE("retention: another etcd stops it until it is adopted, and is counted 
   Fleet fleet;
   for (const char* word : {"a", "b", "c"}) fleet.ours(word, "aa");
   fleet.ours("d", "bb");
+  fleet.ours("e", "bb");  // time alone adopts nothing
   CHECK(fleet.choose(1).victims.empty());
   CHECK(fleet.choose(1).doubt.find("etcd") != std::string::npos);
-  CHECK(fleet.victims(1, true).empty());  // of the new one there is only this
-  fleet.ours("e", "bb");
-  CHECK(fleet.victims(1) == Words{"d"});
-  CHECK(fleet.victims(1, true) == Words{"d"});
+  fleet.add("f", {"kubedr", "policy=ns/nightly", "cluster=c1", "etcd=bb", "adopted"});
+  CHECK(fleet.victims(1) == Words{"d", "e"});
+}
+
+TEST_CASE("retention: a backup of a file does not hide that the etcd is another one") {
+  Fleet fleet;
+  fleet.ours("a", "aa");
+  fleet.add("b", {"kubedr", "policy=ns/nightly", "cluster=c1"});
+  fleet.ours("c", "bb");
+  CHECK_FALSE(fleet.choose(1).doubt.empty());
+}
+
+TEST_CASE("retention: the backup just made never goes, whatever the clocks say") {
+  Fleet fleet;
+  fleet.ours("a");
+  fleet.ours("b");
+  fleet.last = "a";  // the other one is from the future, or was taken at the same time
+  CHECK(fleet.choose(1).victims.empty());
+  CHECK(fleet.choose(1).doubt.find("later time") != std::string::npos);
+}
+
+TEST_CASE("retention: a tag that was not ours to give makes no snapshot another policy's") {
+  Fleet fleet;
+  fleet.add("a", {"kubedr", "policy=ns/other", "policy=ns/nightly"});
+  fleet.ours("b");
+  CHECK(fleet.victims(1).empty());
+  CHECK_THROWS_AS(require_free_tag("policy=ns/nightly"), Error);
+  CHECK_THROWS_AS(require_free_tag("adopted"), Error);
+  CHECK_NOTHROW(require_free_tag("before-upgrade"));
 }
 
 TEST_CASE("retention: a backup of a file knows no etcd and is no reason for doubt") {
