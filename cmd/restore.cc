@@ -18,6 +18,7 @@ namespace {
 
 struct Arguments {
   workflow::RestoreRequest request;
+  std::string resource;
   std::string target;
   std::string overwrite;
 };
@@ -38,7 +39,8 @@ Json members_json(const etcd::DatabaseInfo& info) {
   return members;
 }
 
-Json result_json(const workflow::RestoreReport& report) {
+Json result_json(const workflow::RestoreReport& report,
+                 const std::vector<workflow::FailedStep>& failed_steps) {
   Json result = {{"snapshotId", report.snapshot_id},
                  {"repository", report.repository_url},
                  {"time", format_rfc3339_nano(report.time)},
@@ -51,7 +53,8 @@ Json result_json(const workflow::RestoreReport& report) {
                  {"skipped", report.tree.skipped},
                  {"warnings", report.tree.warnings},
                  {"database", nullptr},
-                 {"nextCommands", report.next_commands}};
+                 {"nextCommands", report.next_commands},
+                 {"failedSteps", to_json(failed_steps)}};
   if (report.database.empty()) return result;
   result["database"] = {{"path", report.database.string()},
                         {"size", report.database_size},
@@ -89,25 +92,45 @@ std::string result_text(const workflow::RestoreReport& report) {
 }
 
 int run(Arguments arguments, const Context& context) {
+  // A pod that operator mode made has these.
+  if (arguments.resource.empty() && arguments.request.snapshot.empty()) {
+    arguments.resource = context.environment.get("KDR_MR_NAME");
+  }
+  if (arguments.target.empty()) arguments.target = context.environment.get("KDR_RESTORE_DEST");
+  if (!arguments.resource.empty() && !arguments.request.snapshot.empty()) {
+    throw Error(ErrorKind::usage, "restore: a snapshot and --resource cannot be given together",
+                "the MetadataRestore names its record");
+  }
   if (arguments.target.empty()) {
     throw Error(ErrorKind::usage, "restore: --target is needed",
                 "name a folder that does not exist yet, e.g. --target ./restored");
   }
   arguments.request.target = arguments.target;
   arguments.request.options.overwrite = overwrite_of(arguments.overwrite);
+  // A pod that is started again goes on where the last one was broken off.
+  if (!arguments.resource.empty() && arguments.overwrite.empty()) {
+    arguments.request.options.overwrite = repo::Overwrite::if_changed;
+  }
   const Wired wired(context);
-  const workflow::RestoreReport report =
-      workflow::restore(wired.services(), arguments.request, context.call);
+  const workflow::ResourceRestore done =
+      arguments.resource.empty()
+          ? workflow::ResourceRestore{workflow::restore(wired.services(), arguments.request,
+                                                        context.call),
+                                      {}}
+          : workflow::restore_resource(wired.services(), arguments.resource, arguments.request,
+                                       context.call);
+  const workflow::RestoreReport& report = done.report;
   for (const std::string& text : report.tree.warnings) log::warn("{}", text);
   for (const std::string& text : report.tree.skipped) log::warn("skipped: {}", text);
   if (context.as_document()) {
-    context.print(document(result_json(report), context.flags.output));
+    context.print(document(result_json(report, done.failed_steps), context.flags.output));
   } else if (context.flags.output == "name") {
     context.print(report.target.string() + "\n");
   } else {
     context.print(result_text(report));
   }
-  return 0;
+  context.remark(describe(done.failed_steps));
+  return done.failed_steps.empty() ? 0 : 3;
 }
 
 }  // namespace
@@ -121,6 +144,8 @@ void add_restore(CLI::App& root, Action& action) {
   verb->add_option("SNAPSHOT", request.snapshot,
                    "A record's name, a snapshot's id or the start of one, or latest");
   verb->add_option("--target", arguments->target, "Folder to restore to: new, or empty");
+  verb->add_option("--resource", arguments->resource,
+                   "Carry out this MetadataRestore, in a pod that mounts its claim at the target");
   verb->add_option("--location", request.location, "The BackupLocation that holds it");
   verb->add_option("--policy", request.policy, "Whose latest");
   verb->add_option("--include", request.options.include,

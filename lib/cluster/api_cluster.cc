@@ -97,6 +97,15 @@ bool is_established(const Json& definition) {
   });
 }
 
+Json::array_t list_at(const Json& object, std::initializer_list<const char*> path) {
+  const Json* found = find(object, path);
+  return found != nullptr && found->is_array() ? found->get<Json::array_t>() : Json::array_t{};
+}
+
+std::string name_field(const Json& object) {
+  return find_string(object, {"name"}).value_or("");
+}
+
 // Each request of one object or list, in terms of our kinds.
 class Api {
  public:
@@ -210,6 +219,10 @@ Listed<crd::Record> ApiCluster::records(const Call& call) {
   return Api(client_, name_space_, call).list<crd::Record>(crd::Kind::record, crd::parse_record);
 }
 
+crd::Restore ApiCluster::restore(const std::string& name, const Call& call) {
+  return crd::parse_restore(Api(client_, name_space_, call).get(crd::Kind::restore, name));
+}
+
 SecretData ApiCluster::secret(const std::string& name, const Call& call) {
   const std::string& space = Api(client_, name_space_, call).require_namespace();
   try {
@@ -269,6 +282,28 @@ bool ApiCluster::operator_runs(const Call& call) {
     if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
   }
   return runs;
+}
+
+std::map<std::string, std::string> ApiCluster::claims_of_pod(const std::string& pod,
+                                                             const Call& call) {
+  const std::string& space = Api(client_, name_space_, call).require_namespace();
+  const Json object =
+      client_.get(kube::path({"api", "v1", "namespaces", space, "pods", pod}), {}, call);
+  std::map<std::string, std::string> claims;  // by volume
+  for (const Json& volume : list_at(object, {"spec", "volumes"})) {
+    const auto claim = find_string(volume, {"persistentVolumeClaim", "claimName"});
+    if (claim) claims.emplace(name_field(volume), *claim);
+  }
+  std::map<std::string, std::string> mounted;
+  for (const Json& container : list_at(object, {"spec", "containers"})) {
+    for (const Json& mount : list_at(container, {"volumeMounts"})) {
+      const auto claim = claims.find(name_field(mount));
+      const auto path = find_string(mount, {"mountPath"});
+      const bool part_only = find_string(mount, {"subPath"}) || find_string(mount, {"subPathExpr"});
+      if (claim != claims.end() && path && !part_only) mounted.emplace(*path, claim->second);
+    }
+  }
+  return mounted;
 }
 
 void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) {

@@ -32,6 +32,10 @@ Listed<crd::Record> BareCluster::records(const Call&) {
   return {};
 }
 
+crd::Restore BareCluster::restore(const std::string& name, const Call&) {
+  throw missing("metadatarestore", name, name_space(), {});
+}
+
 SecretData BareCluster::secret(const std::string& name, const Call&) {
   const auto found = settings_.secrets.find(name);
   if (found != settings_.secrets.end()) return found->second;

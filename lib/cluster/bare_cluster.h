@@ -22,6 +22,7 @@ class BareCluster final : public Cluster {
   Listed<crd::Location> locations(const Call& call) override;
   Listed<crd::Policy> policies(const Call& call) override;
   Listed<crd::Record> records(const Call& call) override;
+  crd::Restore restore(const std::string& name, const Call& call) override;
   SecretData secret(const std::string& name, const Call& call) override;
 
   std::optional<std::string> identity(const Call&) override { return std::nullopt; }
@@ -29,6 +30,10 @@ class BareCluster final : public Cluster {
   std::optional<std::int64_t> revision(const Call&) override { return std::nullopt; }
 
   bool operator_runs(const Call&) override { return false; }
+
+  std::map<std::string, std::string> claims_of_pod(const std::string&, const Call&) override {
+    return {};
+  }
 
   const std::string& name_space() const override { return settings_.location.ref.name_space; }
 

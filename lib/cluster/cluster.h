@@ -38,6 +38,7 @@ class ClusterReader {
   virtual Listed<crd::Location> locations(const Call& call) = 0;
   virtual Listed<crd::Policy> policies(const Call& call) = 0;
   virtual Listed<crd::Record> records(const Call& call) = 0;
+  virtual crd::Restore restore(const std::string& name, const Call& call) = 0;
   virtual SecretData secret(const std::string& name, const Call& call) = 0;
 
   // uid of the kube-system namespace, this cluster's identity; nullopt where there is no API server
@@ -51,6 +52,11 @@ class ClusterReader {
   // Whether KubeDR's operator is running here: then retention is its work. False where there is no
   // API server, or it may not be asked.
   virtual bool operator_runs(const Call& call) = 0;
+
+  // PersistentVolumeClaims that a pod mounts, by where its containers see them. Empty where there
+  // is no API server.
+  virtual std::map<std::string, std::string> claims_of_pod(const std::string& pod,
+                                                           const Call& call) = 0;
 
   virtual const std::string& name_space() const = 0;
 

@@ -180,6 +180,10 @@ Listed<crd::Record> ManifestCluster::records(const Call&) {
   return parse_all<crd::Record>(objects_, name_space_, crd::Kind::record, crd::parse_record);
 }
 
+crd::Restore ManifestCluster::restore(const std::string& name, const Call&) {
+  return crd::parse_restore(require("MetadataRestore", name));
+}
+
 SecretData ManifestCluster::secret(const std::string& name, const Call&) {
   return parse_secret(require(kSecret, name));
 }

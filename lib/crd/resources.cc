@@ -203,6 +203,16 @@ Record parse_record(const Json& object) {
   return record;
 }
 
+Restore parse_restore(const Json& object) {
+  const Fields fields(object, Kind::restore);
+  Restore restore;
+  restore.ref = fields.ref();
+  restore.generation = fields.generation();
+  restore.record = fields.required("mbrName");
+  restore.claim = fields.required("pvcName");
+  return restore;
+}
+
 Json make_record(const std::string& name_space, const std::string& policy,
                  const std::string& location, const std::string& snapshot_id) {
   return {{"apiVersion", kApiVersion},

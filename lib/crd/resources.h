@@ -19,6 +19,7 @@ namespace kubedr::crd {
 inline constexpr char kGroup[] = "kubedr.catalogicsoftware.com";
 inline constexpr char kApiVersion[] = "kubedr.catalogicsoftware.com/v1alpha1";
 inline constexpr char kDefaultNamespace[] = "kubedr-system";
+inline constexpr char kRestoredAnnotation[] = "restored.annotations.kubedr.catalogicsoftware.com";
 inline constexpr char kPruneFailedAnnotation[] = "kubedr.catalogicsoftware.com/prune-failed";
 inline constexpr char kInitializedAnnotation[] =
     "initialized.annotations.kubedr.catalogicsoftware.com";
@@ -95,10 +96,18 @@ struct Record {
   std::optional<WallTime> created;
 };
 
+struct Restore {
+  ObjectRef ref;
+  std::int64_t generation = 0;
+  std::string record;  // name of the MetadataBackupRecord
+  std::string claim;   // name of the PersistentVolumeClaim
+};
+
 // errors   usage: `backuplocation/NAME: spec.url: required` and the like
 Location parse_location(const Json& object);
 Policy parse_policy(const Json& object);
 Record parse_record(const Json& object);
+Restore parse_restore(const Json& object);
 
 // A record as operator mode creates it: no labels, no owner, no finalizer.
 Json make_record(const std::string& name_space, const std::string& policy,

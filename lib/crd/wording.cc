@@ -59,6 +59,20 @@ Json backup_failed_status(const std::string& message, WallTime now) {
           {"mbrName", ""}};
 }
 
+Json restore_completed_status(std::int64_t generation, WallTime now) {
+  return {{"observedGeneration", generation},
+          {"restoreErrorMessage", ""},
+          {"restoreStatus", "Completed"},
+          {"restoreTime", format_rfc3339(now)}};
+}
+
+Json restore_failed_status(std::int64_t generation, const std::string& message, WallTime now) {
+  return {{"observedGeneration", generation},
+          {"restoreErrorMessage", bounded(message)},
+          {"restoreStatus", "Failed"},
+          {"restoreTime", format_rfc3339(now)}};
+}
+
 std::string duration_text(std::chrono::nanoseconds duration) {
   constexpr std::int64_t kBillion = 1'000'000'000;
   const std::int64_t nanoseconds = std::max<std::int64_t>(duration.count(), 0);
@@ -82,6 +96,14 @@ EventText backup_succeeded(const std::string& snapshot_id) {
 
 EventText backup_failed(const std::string& message) {
   return {"Error", "BackupFailed", message};
+}
+
+EventText restore_succeeded(const std::string& snapshot_id) {
+  return {"Normal", "RestoreSucceeded", "Restore from snapshot " + snapshot_id + " completed"};
+}
+
+EventText restore_failed(const std::string& message) {
+  return {"Error", "RestoreFailed", message};
 }
 
 Json make_event(const ObjectRef& ref, const EventText& text, const std::string& component,

@@ -30,6 +30,9 @@ Json init_failed_status(std::int64_t generation, const std::string& message, Wal
 Json backup_completed_status(const BackupFigures& figures, WallTime now);
 Json backup_failed_status(const std::string& message, WallTime now);
 
+Json restore_completed_status(std::int64_t generation, WallTime now);
+Json restore_failed_status(std::int64_t generation, const std::string& message, WallTime now);
+
 // Seconds with nine digits, trailing zeros dropped: "0.318463127".
 std::string duration_text(std::chrono::nanoseconds duration);
 
@@ -43,6 +46,8 @@ EventText init_succeeded(const std::string& repository);  // "s3:<url>/<bucket>"
 EventText init_failed(const std::string& message);
 EventText backup_succeeded(const std::string& snapshot_id);
 EventText backup_failed(const std::string& message);
+EventText restore_succeeded(const std::string& snapshot_id);
+EventText restore_failed(const std::string& message);
 
 // A core/v1 Event about the object in the state that `ref` names. `component` is the pod that did
 // the work, or what stands in for it.

@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "crd/wording.h"
 #include "etcd/verdict.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
@@ -21,6 +23,15 @@ namespace {
 
 constexpr char kDatabaseInTarget[] = "data/etcd-snapshot.db";
 
+// But for what a file system makes by itself at its top.
+bool holds_nothing(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(folder, error);
+  return !error && std::all_of(begin(entries), end(entries), [](const auto& entry) {
+    return entry.path().filename() == "lost+found";
+  });
+}
+
 // Nothing is written into what is there unless that is asked for: a half-finished restore is told
 // apart from a whole one by the target being new.
 void make_target(const std::filesystem::path& target, repo::Overwrite overwrite) {
@@ -29,8 +40,7 @@ void make_target(const std::filesystem::path& target, repo::Overwrite overwrite)
   if (std::filesystem::exists(std::filesystem::symlink_status(target, error))) {
     if (overwrite != repo::Overwrite::refuse && std::filesystem::is_directory(target, error))
       return;
-    if (!std::filesystem::is_directory(target, error) ||
-        !std::filesystem::is_empty(target, error) || error) {
+    if (!std::filesystem::is_directory(target, error) || !holds_nothing(target)) {
       throw Error(
           ErrorKind::usage,
           fmt::format("{}: is not an empty folder, nothing was restored", target.string()),
@@ -153,6 +163,91 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
     log::warn("the lock could not be removed: {}", error.what());
   }
   return report;
+}
+
+namespace {
+
+// Only there is it true that the volume holds what was restored.
+void require_claim(const Services& services, const crd::Restore& resource,
+                   const std::filesystem::path& target, const Call& call) {
+  const std::string what = resource.ref.display();
+  if (services.pod_name.empty()) {
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: only a pod that mounts the claim {} can restore into it", what,
+                            resource.claim),
+                "run this in such a pod with MY_POD_NAME set to its name, or leave --resource out "
+                "and restore into a folder here");
+  }
+  const std::string wanted = target.lexically_normal().string() + "/";
+  for (const auto& [path, claim] : services.cluster.claims_of_pod(services.pod_name, call)) {
+    const std::string mounted = std::filesystem::path(path).lexically_normal().string();
+    const std::string above = mounted.ends_with('/') ? mounted : mounted + "/";
+    if (claim == resource.claim && wanted.starts_with(above)) return;
+  }
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: pod {} does not have the claim {} mounted at {}", what,
+                          services.pod_name, resource.claim, target.string()),
+              "name the folder where the pod mounts it with --target");
+}
+
+class Publishing {
+ public:
+  Publishing(const Services& services, const crd::Restore& resource, const Call& call)
+      : s_(services), resource_(resource), call_(call) {}
+
+  std::vector<FailedStep> success(const std::string& snapshot_id) const {
+    const Afterwards afterwards(call_);
+    Steps steps;
+    publish(crd::restore_completed_status(resource_.generation, s_.clock.now()),
+            crd::restore_succeeded(snapshot_id), steps, afterwards.call());
+    steps.attempt("annotation", "nothing depends on it", [&] {
+      s_.cluster.annotate(resource_.ref, crd::kRestoredAnnotation, "true", afterwards.call());
+    });
+    return steps.failed();
+  }
+
+  void failure(const Error& error) const {
+    const Afterwards afterwards(call_);
+    Steps steps;
+    publish(crd::restore_failed_status(resource_.generation, error.what(), s_.clock.now()),
+            crd::restore_failed(error.what()), steps, afterwards.call());
+    for (const FailedStep& step : steps.failed()) {
+      log::warn("the failure could not be published ({}): {}", step.step, step.error);
+    }
+  }
+
+ private:
+  void publish(const Json& status, const crd::EventText& event, Steps& steps,
+               const Call& after) const {
+    steps.attempt("status", "run the same command again",
+                  [&] { s_.cluster.patch_status(resource_.ref, status, after); });
+    steps.attempt("event", "nothing depends on it",
+                  [&] { s_.cluster.post_event(resource_.ref, event, s_.pod_name, after); });
+  }
+
+  const Services& s_;
+  const crd::Restore& resource_;
+  const Call& call_;
+};
+
+}  // namespace
+
+ResourceRestore restore_resource(const Services& services, const std::string& name,
+                                 RestoreRequest request, const Call& call) {
+  const crd::Restore resource = services.cluster.restore(name, call);
+  require_claim(services, resource, std::filesystem::absolute(request.target), call);
+  request.snapshot = resource.record;
+  const Publishing publishing(services, resource, call);
+  ResourceRestore result;
+  try {
+    result.report = restore(services, request, call);
+  } catch (const Error& error) {
+    if (!request.dry_run) publishing.failure(error);
+    throw;
+  }
+  if (request.dry_run) return result;
+  result.failed_steps = publishing.success(result.report.snapshot_id.substr(0, 8));
+  return result;
 }
 
 }  // namespace kubedr::workflow

@@ -9,6 +9,7 @@
 #include "etcd/bolt.h"
 #include "repo/restorer.h"
 #include "workflow/services.h"
+#include "workflow/steps.h"
 
 namespace kubedr::workflow {
 
@@ -41,6 +42,19 @@ struct RestoreReport {
 // errors   not_found; usage: a target that holds something, an ambiguous id; corrupt: a blob or the
 //          digest; what the repository throws
 RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call);
+
+// A MetadataRestore carried out: its record's snapshot is restored into its PersistentVolumeClaim,
+// which the pod that we run in must have mounted at the target or above it. Status, annotation and
+// event say how it went, as operator mode would.
+//
+// errors   usage: not in a pod, or one that has the claim elsewhere; nothing is published then
+struct ResourceRestore {
+  RestoreReport report;
+  std::vector<FailedStep> failed_steps;
+};
+
+ResourceRestore restore_resource(const Services& services, const std::string& name,
+                                 RestoreRequest request, const Call& call);
 
 // The commands that make a data directory for each member from a restored database.
 std::vector<std::string> restore_commands(const std::filesystem::path& database,

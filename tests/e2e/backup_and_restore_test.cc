@@ -165,3 +165,75 @@ TEST_CASE("backup: an etcd started from it answers the same keys, values and mod
   EtcdServer restored(again);
   CHECK(all_keys(restored) == all_keys(etcd));
 }
+
+// A pod in the API server only: what it mounts is what the program asks about.
+TEST_CASE("restore: a MetadataRestore is Completed only by the pod that mounts its claim") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("into-claim");
+  REQUIRE(plane.kubedr({"init", "into-claim"}).ok());
+  const Json backup = parsed(plane.kubedr({"backup", "into-claim", "-o", "json"}));
+  const std::string id = backup.at("snapshotId").get<std::string>().substr(0, 8);
+  const TempDir volume;
+  std::filesystem::create_directory(volume / "lost+found");
+  plane.apply(Json{{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+                   {"kind", "MetadataRestore"},
+                   {"metadata", {{"name", "mr"}, {"namespace", kNamespace}}},
+                   {"spec", {{"mbrName", "mbr-" + id}, {"pvcName", "rescue"}}}}
+                  .dump());
+  plane.apply(Json{
+      {"apiVersion", "v1"},
+      {"kind", "Pod"},
+      {"metadata", {{"name", "mr-mr"}, {"namespace", kNamespace}}},
+      {"spec",
+       {{"automountServiceAccountToken", false},
+        {"containers",
+         {{{"name", "kubedr"},
+           {"image", "kubedr"},
+           {"volumeMounts", {{{"name", "rescue"}, {"mountPath", volume.path().string()}}}}}}},
+        {"volumes", {{{"name", "rescue"}, {"persistentVolumeClaim", {{"claimName", "rescue"}}}}}}}}}
+                  .dump());
+  const auto status = [&] {
+    return plane.get("metadatarestore", "mr").value("status", Json::object());
+  };
+  const auto restore = [&](std::vector<std::string> flags, std::map<std::string, std::string> env) {
+    flags.insert(flags.begin(), "restore");
+    return plane.kubedr(flags, "admin", env);
+  };
+  const std::string here = volume.path();
+
+  const RunResult outside = restore({"--resource", "mr", "--target", here}, {});
+  CHECK(outside.exit.code == 2);
+  CHECK(outside.err.find("only a pod that mounts the claim rescue") != std::string::npos);
+  const TempDir elsewhere;
+  const RunResult aside =
+      restore({"--resource", "mr", "--target", elsewhere / "it"}, {{"MY_POD_NAME", "mr-mr"}});
+  CHECK(aside.exit.code == 2);
+  CHECK(aside.err.find("does not have the claim rescue mounted") != std::string::npos);
+  CHECK(status().empty());
+
+  // As the operator's pod is told.
+  const RunResult good =
+      restore({}, {{"MY_POD_NAME", "mr-mr"}, {"KDR_MR_NAME", "mr"}, {"KDR_RESTORE_DEST", here}});
+  CHECK_MESSAGE(good.ok(), good.err);
+  CHECK(std::filesystem::exists(volume / "data/etcd-snapshot.db"));
+  CHECK(status().at("restoreStatus") == "Completed");
+  CHECK(status().at("restoreErrorMessage") == "");
+  CHECK(status().at("observedGeneration") == 1);
+  CHECK(plane.get("metadatarestore", "mr")
+            .at("metadata")
+            .at("annotations")
+            .at("restored.annotations.kubedr.catalogicsoftware.com") == "true");
+  const std::vector<Json> events = plane.events_of("mr");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].at("reason") == "RestoreSucceeded");
+  CHECK(events[0].at("message") == "Restore from snapshot " + id + " completed");
+
+  REQUIRE(plane.kubedr({"forget", "mbr-" + id, "--location", "into-claim", "--yes"}).ok());
+  const RunResult gone = restore({"--resource", "mr", "--target", here, "--location", "into-claim"},
+                                 {{"MY_POD_NAME", "mr-mr"}});
+  CHECK(gone.exit.code == 4);
+  CHECK(status().at("restoreStatus") == "Failed");
+  CHECK(status().at("restoreErrorMessage") != "");
+  CHECK(plane.events_of("mr").size() == 2);
+}
