@@ -234,7 +234,10 @@ TEST_CASE("manifests: the whole job with a file:// location, and nobody is asked
 
   const RunResult status = world.kubedr({"status"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
-  CHECK(has(status.out, "No findings."));
+  CHECK_MESSAGE(has(status.out, "kubectl kubedr key add --location disk"), status.out);
+  const std::string escrow = world.folder().write("escrow", "for the safe").string();
+  REQUIRE(world.kubedr({"key", "add", "--location", "disk", "--new-password-file", escrow}).ok());
+  CHECK(has(world.kubedr({"status"}).out, "No findings."));
 
   const std::string target = (world.folder() / "target").string();
   const RunResult restored =

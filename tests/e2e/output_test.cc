@@ -343,6 +343,10 @@ TEST_CASE("status: in order, it says so and exits 0") {
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("fine");
   make_backup(plane, "fine");
+  check_finding(plane, "fine", "single-key", "kubectl kubedr key add --location fine", {"--deep"});
+  const TempDir folder;
+  const std::string escrow = folder.write("escrow", "for the safe").string();
+  REQUIRE(plane.kubedr({"key", "add", "--location", "fine", "--new-password-file", escrow}).ok());
   const RunResult status = plane.kubedr({"status", "fine", "--deep", "--fail-on", "warning"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK(has(status.out, "No findings."));
