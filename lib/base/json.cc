@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include <fmt/core.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -22,8 +24,12 @@ Json parse_json(std::string_view text, std::string_view where) {
       throw Error(ErrorKind::corrupt, std::string(where) + ": not valid JSON: nested too deeply");
     }
     return value;
-  } catch (const Json::exception& error) {
-    throw Error(ErrorKind::corrupt, std::string(where) + ": not valid JSON: " + error.what());
+  } catch (const Json::parse_error& error) {
+    // Its own words quote what they stopped at, which may be a Secret's value.
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: not valid JSON at byte {}", where, error.byte));
+  } catch (const Json::exception&) {
+    throw Error(ErrorKind::corrupt, fmt::format("{}: not valid JSON: an impossible number", where));
   }
 }
 

@@ -438,8 +438,11 @@ void Transfer::require_success() const {
 
 // With TLS 1.3 a server judges the client's certificate after libcurl took the handshake for done,
 // and its alert is mostly lost: the connection is reset before libcurl comes to read. Hardly
-// anything but that judgement falls into this moment.
+// anything but that judgement falls into this moment, where there is a certificate to be judged, or
+// the server is etcd, which wants one.
 bool Transfer::hung_up_after_handshake() const {
+  if (options_.tls.client_certificate_pem.empty() && options_.version != Version::http2)
+    return false;
   curl_off_t handshake = 0;
   curl_off_t sent = 0;
   long connects = 0;

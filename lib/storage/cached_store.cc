@@ -61,7 +61,7 @@ std::optional<Bytes> CachedStore::find(const FileName& name, std::size_t limit,
 
 void CachedStore::keep(const FileName& name, ByteView bytes, const Call& call) const {
   attempt(call, [&] {
-    if (!made_.exchange(true)) cache_->create(call);
+    std::call_once(made_, [&] { cache_->create(call); });
     cache_->save(name, bytes, sha256(bytes), SaveMode::replace, call);
   });
 }

@@ -44,7 +44,7 @@ class CachedStore final : public Store {
   const std::unique_ptr<Store> inner_;
   const std::unique_ptr<Store> cache_;
   mutable std::atomic<bool> usable_ = true;
-  mutable std::atomic<bool> made_ = false;  // the cache's folders
+  mutable std::once_flag made_;  // the cache's folders
   mutable std::mutex mutex_;
   mutable std::set<std::string> verified_;  // packs; guarded by mutex_
 };
