@@ -106,8 +106,6 @@ void add_check(CLI::App& root, Action& action) {
   verb->add_flag("--read-data", arguments->read_data, "Read all data, not just what names it");
   verb->add_option("--read-data-subset", arguments->subset,
                    "Read a part of it: n/t, x% or a size such as 500M");
-  verb->add_flag("--no-lock", arguments->request.no_lock,
-                 "Take no lock: backups may go on, and may show as hints");
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr check --location local-minio\n"

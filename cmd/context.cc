@@ -27,7 +27,8 @@ void Context::print_committed(const std::string& text, const std::string& remedy
 
 bool Context::confirm(const std::string& question) const {
   if (flags.yes) return true;
-  const std::optional<Secret> answer = ask(question + " [y/N] ", false, call);
+  const std::optional<Secret> answer =
+      ask(question + " [y/N] ", false, call.within(std::chrono::minutes(2)));
   if (!answer) {
     throw Error(ErrorKind::usage, "there is no terminal to ask on: nothing was changed",
                 "answer beforehand with --yes");
@@ -50,6 +51,10 @@ Secret Context::ask_new_password() const {
 
 void Context::remark(const std::string& text) const {
   if (terminal.quiet()) return;
+  show(text);
+}
+
+void Context::show(const std::string& text) const {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 

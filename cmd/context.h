@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "cmd/environment.h"
 #include "cmd/flags.h"
+#include "cmd/signals.h"
 #include "cmd/terminal.h"
 #include "workflow/steps.h"
 
@@ -23,6 +24,7 @@ struct Context {
   const Clock& clock;
   Random& random;
   const Call& call;
+  Signals& signals;
 
   bool as_document() const { return flags.output == "json" || flags.output == "yaml"; }
 
@@ -35,9 +37,10 @@ struct Context {
   void print_committed(const std::string& text, const std::string& remedy,
                        std::vector<workflow::FailedStep>& failed) const;
 
-  // Asks on the terminal; true with --yes.
+  // Asks on the terminal; true with --yes. No answer for two minutes ends it: others may be waiting
+  // for a lock that is held meanwhile.
   //
-  // errors   usage: there is no terminal to ask on, and no --yes
+  // errors   usage: there is no terminal to ask on, and no --yes; unavailable: nobody answers
   bool confirm(const std::string& question) const;
 
   // A new password, asked for twice and not shown.
@@ -47,6 +50,9 @@ struct Context {
 
   // Remarks for people: not with -q.
   void remark(const std::string& text) const;
+
+  // What a question is about, to stderr, whatever -q says.
+  void show(const std::string& text) const;
 };
 
 }  // namespace kubedr::cmd

@@ -86,6 +86,9 @@ void add_place_flags(CLI::App& root, Flags& flags) {
   root.add_flag("--no-cache", flags.no_cache,
                 "Keep no copies of indexes and snapshots in ~/.cache/kubedr")
       ->group(kWhere);
+  root.add_flag("--no-lock", flags.no_lock,
+                "Lock nothing where a verb only reads, as with keys that may not write")
+      ->group(kWhere);
   root.add_option("--retry-lock", flags.retry_lock,
                   "How long to wait for somebody else's lock on the repository, 10m by default")
       ->group(kWhere);

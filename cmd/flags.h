@@ -24,6 +24,7 @@ struct Flags {
   std::string repo;                    // --repo
   std::string retry_lock = "10m";
   bool no_cache = false;
+  bool no_lock = false;
   std::string output = "table";
   bool no_headers = false;
   bool quiet = false;

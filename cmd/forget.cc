@@ -111,7 +111,7 @@ int run(Arguments arguments, const Context& context) {
   const Wired wired(context);
   const bool ask = !request.dry_run && !context.flags.yes;
   const auto agree = [&](const workflow::ForgetPlan& plan) {
-    if (ask) context.remark(plan_text(plan));
+    if (ask) context.show(plan_text(plan));
     return context.confirm(fmt::format("Remove {} snapshot{} and what records them?",
                                        plan.removed(), plan.removed() == 1 ? "" : "s"));
   };

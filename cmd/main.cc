@@ -40,15 +40,20 @@ void report(const Error& error, bool as_json) {
   std::fputs(text.c_str(), stderr);
 }
 
+Error bug(const std::exception& error) {
+  return Error(ErrorKind::internal, fmt::format("internal error: {}", error.what()),
+               "this is a bug: please report it with the output of -v=2");
+}
+
 int run(const cmd::Flags& flags, const cmd::Environment& environment, const cmd::Action& action) {
   const SystemClock clock;
   SystemRandom random;
   CallScope scope{Call(clock)};
-  const cmd::Signals signals(scope);
+  cmd::Signals signals(scope);
   const bool no_color =
       flags.no_color || !environment.get("NO_COLOR").empty() || environment.get("TERM") == "dumb";
   const cmd::Terminal terminal(flags.quiet, no_color);
-  const cmd::Context context{flags, environment, terminal, clock, random, scope.call()};
+  const cmd::Context context{flags, environment, terminal, clock, random, scope.call(), signals};
   return action(context);
 }
 
@@ -78,6 +83,9 @@ int parse_and_run(int argc, char** argv) {
   } catch (const Error& error) {
     report(error, flags.output == "json");
     return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    report(bug(error), flags.output == "json");
+    return exit_code(ErrorKind::internal);
   }
 }
 
@@ -100,9 +108,7 @@ int main(int argc, char** argv) {
     report(error, false);
     return exit_code(error.kind());
   } catch (const std::exception& error) {
-    report(Error(ErrorKind::internal, fmt::format("internal error: {}", error.what()),
-                 "this is a bug: please report it with the output of -v=2"),
-           false);
+    report(bug(error), false);
     return exit_code(ErrorKind::internal);
   }
 }

@@ -17,15 +17,17 @@ struct Arguments {
   workflow::Whose whose;
   PruneFlags prune;
   bool dry_run = false;
+  bool unsafe_allow_remove_all = false;
 };
 
 int run(const Arguments& arguments, const Context& context) {
-  const repo::PruneOptions options = prune_options_of(arguments.prune);
+  repo::PruneOptions options = prune_options_of(arguments.prune);
+  options.may_be_empty = arguments.unsafe_allow_remove_all;
   const Wired wired(context);
   const auto agree = [&](const repo::PruneFigures& figures) {
     if (arguments.dry_run) return false;
     if (context.flags.yes) return true;
-    context.remark(describe(figures));
+    context.show(describe(figures));
     return context.confirm("Continue?");
   };
   const workflow::PruneReport report =
@@ -59,6 +61,8 @@ void add_prune(CLI::App& root, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   add_whose_flags(*verb, arguments->whose);
   add_prune_flags(*verb, arguments->prune);
+  verb->add_flag("--unsafe-allow-remove-all", arguments->unsafe_allow_remove_all,
+                 "Believe a listing without any snapshot, or without one that a record names");
   verb->add_flag("--dry-run", arguments->dry_run, "Show the plan, change nothing");
   verb->footer(
       "Examples:\n"

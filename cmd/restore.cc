@@ -59,8 +59,8 @@ Json result_json(const workflow::RestoreReport& report,
   result["database"] = {{"path", report.database.string()},
                         {"size", report.database_size},
                         {"sha256", report.database_sha256},
-                        {"revision", report.database_info->revision},
-                        {"members", members_json(*report.database_info)}};
+                        {"revision", report.database_info.revision},
+                        {"members", members_json(report.database_info)}};
   return result;
 }
 
@@ -78,10 +78,10 @@ std::string result_text(const workflow::RestoreReport& report) {
                                  report.target.string(), report.tree.files,
                                  human_size(report.tree.bytes), unchanged);
   if (report.database.empty()) {
-    return text + "no etcd database is in the target\n";
+    return text + "no etcd database of this snapshot is in the target\n";
   }
   text += fmt::format("{} is whole: its sha-256 digest matches, revision {}\n\n",
-                      report.database.string(), report.database_info->revision);
+                      report.database.string(), report.database_info.revision);
   text += report.next_commands.size() > 1
               ? "next, on each control-plane node, with its kube-apiserver and etcd stopped:\n"
               : "next, with kube-apiserver and etcd stopped:\n";

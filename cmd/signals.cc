@@ -1,15 +1,20 @@
 #include "cmd/signals.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <ctime>
+#include <cstdint>
 #include <exception>
 
 #include "base/error.h"
 
 namespace kubedr::cmd {
 namespace {
+
+constexpr int kLaterStepFailed = 3;
 
 sigset_t taken_signals() {
   sigset_t signals;
@@ -25,29 +30,42 @@ Error reason_for(int signal) {
   return Error(ErrorKind::interrupted, "interrupted");
 }
 
-void serve(const std::stop_token& stop, CallScope& scope) {
+FileDescriptor open_signals() {
   const sigset_t signals = taken_signals();
-  bool told = false;
-  while (!stop.stop_requested()) {
-    const timespec pause{0, 50'000'000};
-    const int signal = sigtimedwait(&signals, nullptr, &pause);
-    if (signal != SIGINT && signal != SIGTERM) continue;
-    const Error reason = reason_for(signal);
-    if (told) _exit(exit_code(reason.kind()));  // somebody means it
-    told = true;
-    scope.fail(std::make_exception_ptr(reason));
-  }
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return FileDescriptor(signalfd(-1, &signals, SFD_CLOEXEC));
 }
 
 }  // namespace
 
-Signals::Signals(CallScope& scope) : scope_(scope) {
-  const sigset_t signals = taken_signals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
-  thread_ = std::jthread([this](const std::stop_token& stop) { serve(stop, scope_); });
+Signals::Signals(CallScope& scope)
+    : scope_(scope), signals_(open_signals()), over_(eventfd(0, EFD_CLOEXEC)) {
+  thread_ = std::thread([this] { serve(); });
 }
 
-Signals::~Signals() = default;
+Signals::~Signals() {
+  const std::uint64_t one = 1;
+  const ssize_t written = write(over_.get(), &one, sizeof one);
+  static_cast<void>(written);  // an event counter of 0 takes a 1
+  thread_.join();
+}
+
+void Signals::serve() {
+  pollfd sources[] = {{signals_.get(), POLLIN, 0}, {over_.get(), POLLIN, 0}};
+  for (bool told = false;;) {
+    if (poll(sources, 2, -1) < 0) continue;
+    if (sources[1].revents != 0) return;
+    signalfd_siginfo info{};
+    if (read(signals_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGHUP) continue;
+    const Error reason = reason_for(signal);
+    // Told twice, somebody means it. What is committed stays so.
+    if (told) _exit(committed_ ? kLaterStepFailed : exit_code(reason.kind()));
+    told = true;
+    scope_.fail(std::make_exception_ptr(reason));
+  }
+}
 
 }  // namespace kubedr::cmd

@@ -1,9 +1,11 @@
 #ifndef KUBEDR_CMD_SIGNALS_H
 #define KUBEDR_CMD_SIGNALS_H
 
+#include <atomic>
 #include <thread>
 
 #include "base/call.h"
+#include "base/file.h"
 
 namespace kubedr::cmd {
 
@@ -20,9 +22,18 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
+  // From now on what is asked for is safe: a process that is ended by a second signal says with its
+  // exit code that only later steps are missing.
+  void commit() { committed_ = true; }
+
  private:
+  void serve();
+
   CallScope& scope_;
-  std::jthread thread_;
+  const FileDescriptor signals_;
+  const FileDescriptor over_;
+  std::atomic<bool> committed_{false};
+  std::thread thread_;  // last: it uses everything above
 };
 
 }  // namespace kubedr::cmd

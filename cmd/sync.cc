@@ -16,7 +16,7 @@ namespace kubedr::cmd {
 namespace {
 
 struct Arguments {
-  workflow::Whose whose;
+  workflow::SyncRequest request;
   bool dry_run = false;
 };
 
@@ -59,11 +59,11 @@ int run(const Arguments& arguments, const Context& context) {
   const bool ask = !arguments.dry_run && !context.flags.yes;
   const auto agree = [&](const workflow::SyncPlan& plan) {
     if (arguments.dry_run) return false;
-    if (ask) context.remark(plan_text(plan));
+    if (ask) context.show(plan_text(plan));
     return context.confirm("Continue?");
   };
   const workflow::SyncReport report =
-      workflow::sync(wired.services(), arguments.whose, agree, context.call);
+      workflow::sync(wired.services(), arguments.request, agree, context.call);
   if (context.as_document()) {
     context.print(document(result_json(report), context.flags.output));
   } else {
@@ -82,7 +82,9 @@ void add_sync(CLI::App& root, Action& action) {
       root.add_subcommand("sync", "Make records and status agree with what the repository holds");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
-  add_whose_flags(*verb, arguments->whose);
+  add_whose_flags(*verb, arguments->request.whose);
+  verb->add_flag("--unsafe-allow-remove-all", arguments->request.unsafe_allow_remove_all,
+                 "Let a policy lose every record that it has");
   verb->add_flag("--dry-run", arguments->dry_run, "Show the plan, change nothing");
   verb->footer(
       "Examples:\n"

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -156,15 +157,21 @@ Secret bare_password(const Environment& environment) {
   return environment.secret("RESTIC_PASSWORD");
 }
 
+// As restic has it: what has no scheme is a folder.
+std::string bare_url(const std::string& repo) {
+  if (repo.find(':') != std::string::npos) return repo;
+  return std::filesystem::absolute(repo).string();
+}
+
 std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   const Environment& environment = context.environment;
   cluster::BareCluster::Settings settings;
   settings.location.ref = {crd::Kind::location, kBareName, name_space_of(context), "", ""};
-  settings.location.url = context.flags.repo;
+  settings.location.url = bare_url(context.flags.repo);
   settings.location.credentials = kBareName;
   settings.policy.ref = {crd::Kind::policy, kBareName, name_space_of(context), "", ""};
   settings.policy.destination = kBareName;
-  settings.policy.etcd_creds = kBareName;
+  settings.policy.etcd_creds.clear();  // its certificates are given by flags, or not at all
   // Nobody said how many to keep.
   settings.policy.retain_num_backups = std::numeric_limits<std::int64_t>::max();
   cluster::SecretData& keys = settings.secrets[kBareName];
@@ -209,6 +216,18 @@ std::string host_name() {
   return name.data();
 }
 
+// The host name in our locks, by which others judge whether our pid is alive: the pod's in a pod,
+// and in a container that has the node's name but pids of its own one that is nobody else's.
+std::string lock_host(const std::string& pod, const std::string& host) {
+  constexpr ino_t kFirstPidNamespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO of the kernel
+  if (!pod.empty()) return pod;
+
+  struct stat info {};
+
+  if (stat("/proc/self/ns/pid", &info) != 0 || info.st_ino == kFirstPidNamespace) return host;
+  return fmt::format("{}-pidns-{}", host, info.st_ino);
+}
+
 std::string user_name() {
   std::array<char, 16384> buffer{};
 
@@ -237,13 +256,14 @@ Wired::Wired(const Context& context)
                              pod,
                              fmt::format("kubectl-kubedr {}", kVersion),
                              {}});
-  // In a pod another host's restic must not judge our pid by the node's name.
-  services_->owner.hostname = pod.empty() ? services_->host : pod;
+  services_->owner.hostname = lock_host(pod, services_->host);
   services_->owner.username = user_name();
   services_->owner.pid = getpid();
   services_->owner.uid = geteuid();
   services_->owner.gid = getegid();
   services_->lock_retry = parse_flag_duration("--retry-lock", context.flags.retry_lock);
+  services_->no_lock = context.flags.no_lock;
+  services_->commit = [&context] { context.signals.commit(); };
   if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
     services_->writer.spool_folder = folder;
   }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "cluster/missing.h"
 #include "cluster/secret_data.h"
 
@@ -27,6 +28,7 @@ constexpr milliseconds kEstablish = std::chrono::seconds(15);
 constexpr milliseconds kEstablishPause{100};
 
 constexpr char kOperatorLabel[] = "control-plane=controller-manager";  // of the operator's pod
+constexpr char kWorkLabel[] = "kubedr.type";  // of the pods that init, back up and restore
 constexpr char kRecordFinalizer[] = "mbr.finalizers.kubedr.catalogicsoftware.com";
 
 std::string collection(crd::Kind kind, const std::string& name_space) {
@@ -104,6 +106,22 @@ Json::array_t list_at(const Json& object, std::initializer_list<const char*> pat
 
 std::string name_field(const Json& object) {
   return find_string(object, {"name"}).value_or("");
+}
+
+bool is_at_work(const Json& pod) {
+  const std::string phase = find_string(pod, {"status", "phase"}).value_or("");
+  return phase != "Succeeded" && phase != "Failed";
+}
+
+// When the last container of a pod ended, as far as that is told.
+std::optional<WallTime> end_of(const Json& pod) {
+  std::optional<WallTime> end;
+  for (const Json& status : list_at(pod, {"status", "containerStatuses"})) {
+    const auto finished = find_string(status, {"state", "terminated", "finishedAt"});
+    const auto time = finished ? parse_time(*finished) : std::nullopt;
+    if (time && (!end || *time > *end)) end = time;
+  }
+  return end;
 }
 
 // Each request of one object or list, in terms of our kinds.
@@ -250,24 +268,6 @@ std::optional<std::string> ApiCluster::identity(const Call& call) {
   }
 }
 
-// Every list tells the revision of the store, and our own kind is the one we may surely list.
-std::optional<std::int64_t> ApiCluster::revision(const Call& call) {
-  try {
-    const Json list =
-        client_.get(collection(crd::Kind::location, name_space_), {{"limit", "1"}}, call);
-    const std::string text = version_of(list);
-    std::int64_t revision = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return revision;
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::denied || error.kind() == ErrorKind::not_found) {
-      return std::nullopt;
-    }
-    throw;
-  }
-}
-
 bool ApiCluster::operator_runs(const Call& call) {
   const std::string& space = Api(client_, name_space_, call).require_namespace();
   bool runs = false;
@@ -304,6 +304,33 @@ std::map<std::string, std::string> ApiCluster::claims_of_pod(const std::string& 
     }
   }
   return mounted;
+}
+
+std::optional<bool> ApiCluster::lock_holder_lives(const std::string& host, WallTime locked,
+                                                  const Call& call) {
+  if (name_space_.empty()) return std::nullopt;  // all of them: whose pod would it be?
+  const std::string pods = kube::path({"api", "v1", "namespaces", name_space_, "pods"});
+  try {
+    const Json pod = client_.get(pods + kube::path({host}), {}, call);
+    if (is_at_work(pod)) return true;
+    const std::optional<WallTime> ended = end_of(pod);
+    return ended && *ended > locked ? std::optional(false) : std::nullopt;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::denied) return std::nullopt;
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
+  std::optional<bool> lives;
+  try {
+    client_.list(
+        pods, {{"labelSelector", kWorkLabel}},
+        [&](const Json& pod) {
+          if (find_string(pod, {"spec", "nodeName"}) == host && is_at_work(pod)) lives = true;
+        },
+        call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+  }
+  return lives;
 }
 
 void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) {

@@ -20,11 +20,12 @@ class ApiCluster final : public Cluster {
   crd::Restore restore(const std::string& name, const Call& call) override;
   SecretData secret(const std::string& name, const Call& call) override;
   std::optional<std::string> identity(const Call& call) override;
-  std::optional<std::int64_t> revision(const Call& call) override;
 
   bool operator_runs(const Call& call) override;
   std::map<std::string, std::string> claims_of_pod(const std::string& pod,
                                                    const Call& call) override;
+  std::optional<bool> lock_holder_lives(const std::string& host, WallTime locked,
+                                        const Call& call) override;
 
   const std::string& name_space() const override { return name_space_; }
 

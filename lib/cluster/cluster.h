@@ -45,10 +45,6 @@ class ClusterReader {
   // or it does not tell.
   virtual std::optional<std::string> identity(const Call& call) = 0;
 
-  // resourceVersion of the API server's newest list, for proving the right etcd where identity()
-  // cannot; nullopt where there is no API server.
-  virtual std::optional<std::int64_t> revision(const Call& call) = 0;
-
   // Whether KubeDR's operator is running here: then retention is its work. False where there is no
   // API server, or it may not be asked.
   virtual bool operator_runs(const Call& call) = 0;
@@ -57,6 +53,13 @@ class ClusterReader {
   // is no API server.
   virtual std::map<std::string, std::string> claims_of_pod(const std::string& pod,
                                                            const Call& call) = 0;
+
+  // Whether the pod that a lock's host name stands for is still at work: the pod of that name, or
+  // one of operator mode's that uses the network, and so the name, of the node of that name. False
+  // only for a pod that has ended since `locked`: another cluster may have one of that name too.
+  // Nullopt where nobody can tell: no such pod, no API server, or it may not be asked.
+  virtual std::optional<bool> lock_holder_lives(const std::string& host, WallTime locked,
+                                                const Call& call) = 0;
 
   virtual const std::string& name_space() const = 0;
 

@@ -29,12 +29,14 @@ class ManifestCluster final : public Cluster {
 
   std::optional<std::string> identity(const Call&) override { return std::nullopt; }
 
-  std::optional<std::int64_t> revision(const Call&) override { return std::nullopt; }
-
   bool operator_runs(const Call&) override { return false; }
 
   std::map<std::string, std::string> claims_of_pod(const std::string&, const Call&) override {
     return {};
+  }
+
+  std::optional<bool> lock_holder_lives(const std::string&, WallTime, const Call&) override {
+    return std::nullopt;
   }
 
   const std::string& name_space() const override { return name_space_; }

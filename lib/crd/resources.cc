@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,6 +11,14 @@
 
 namespace kubedr::crd {
 namespace {
+
+// Nullopt for what is no number.
+std::optional<std::int64_t> parse_integer(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 
 // Reads one object's fields; every complaint names the object and the field.
 class Fields {
@@ -66,6 +75,10 @@ class Fields {
     if (value == nullptr) return false;
     if (!value->is_boolean()) fail(field, "must be true or false");
     return value->get<bool>();
+  }
+
+  std::string annotation(const char* key) const {
+    return find_string(object_, {"metadata", "annotations", key}).value_or("");
   }
 
   std::map<std::string, std::string> texts(const char* field) const {
@@ -161,10 +174,8 @@ Location parse_location(const Json& object) {
   location.url = fields.required("url");
   location.bucket_name = fields.required("bucketName");
   location.credentials = fields.required("credentials");
-  location.initialized_annotation =
-      find_string(object, {"metadata", "annotations", kInitializedAnnotation}) == "true";
-  location.prune_failure =
-      find_string(object, {"metadata", "annotations", kPruneFailedAnnotation}).value_or("");
+  location.initialized_annotation = fields.annotation(kInitializedAnnotation) == "true";
+  location.prune_failure = fields.annotation(kPruneFailedAnnotation);
   location.status.init_status = fields.status("initStatus");
   location.status.init_error_message = fields.status("initErrorMessage");
   location.status.init_time = fields.status("initTime");
@@ -188,6 +199,8 @@ Policy parse_policy(const Json& object) {
   if (retain > 0) policy.retain_num_backups = retain;  // 0 is the webhook's word for "default"
   policy.suspend = fields.flag("suspend");
   policy.created = fields.created();
+  policy.retention_failure = fields.annotation(kRetentionFailedAnnotation);
+  policy.snapshots = parse_integer(fields.annotation(kSnapshotsAnnotation));
   policy.status = parse_policy_status(fields);
   return policy;
 }

@@ -21,6 +21,9 @@ inline constexpr char kApiVersion[] = "kubedr.catalogicsoftware.com/v1alpha1";
 inline constexpr char kDefaultNamespace[] = "kubedr-system";
 inline constexpr char kRestoredAnnotation[] = "restored.annotations.kubedr.catalogicsoftware.com";
 inline constexpr char kPruneFailedAnnotation[] = "kubedr.catalogicsoftware.com/prune-failed";
+inline constexpr char kRetentionFailedAnnotation[] =
+    "kubedr.catalogicsoftware.com/retention-failed";
+inline constexpr char kSnapshotsAnnotation[] = "kubedr.catalogicsoftware.com/snapshots";
 inline constexpr char kInitializedAnnotation[] =
     "initialized.annotations.kubedr.catalogicsoftware.com";
 
@@ -85,6 +88,9 @@ struct Policy {
   std::int64_t retain_num_backups = 120;
   bool suspend = false;
   std::optional<WallTime> created;
+  // "<time> <why>", then a line with what to do, since older backups could not be removed.
+  std::string retention_failure;
+  std::optional<std::int64_t> snapshots;  // that the repository listed after the last backup
   PolicyStatus status;
 };
 

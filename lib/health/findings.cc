@@ -223,6 +223,13 @@ class Judge {
                       policy.ref.name_space, policy.ref.name));
     }
     judge_age(policy, health);
+    if (!policy.retention_failure.empty()) {
+      const std::string& text = policy.retention_failure;
+      const std::size_t line = std::min(text.find('\n'), text.size());
+      add(Severity::warning, "retention-failing", object,
+          "older backups are not removed: " + one_line(text.substr(0, line)),
+          one_line(text.substr(line)));
+    }
     judge_retention(policy);
     health_.policies.push_back(std::move(health));
   }

@@ -29,7 +29,7 @@ struct SeenRepository {
   std::string problem;          // why it could not be opened; empty: it could
   std::string remedy;
   std::size_t keys = 0;
-  std::size_t stale_locks = 0;  // not refreshed for longer than anybody waits
+  std::size_t stale_locks = 0;  // whose holders are gone
 };
 
 struct SeenLocation {

@@ -323,6 +323,7 @@ void Lock::Impl::require_held(const Call& call) {
   {
     const std::lock_guard guard(mutex_);
     if (released_) throw Error(ErrorKind::internal, "lock: was released already");
+    if (current_.empty()) throw Error(ErrorKind::internal, "lock: none was taken");
   }
   scope.call().require_live();
   if (left() <= std::chrono::milliseconds(0)) {
@@ -382,6 +383,10 @@ void Lock::require_held(const Call& call) {
 
 void Lock::release(const Call& call) {
   impl_->release(call);
+}
+
+Lock Lock::none(const UnpackedFiles& files, const Call& call) {
+  return Lock(std::make_unique<Impl>(files, LockInfo{}, call));
 }
 
 Lock Lock::take_once(const UnpackedFiles& files, const LockInfo& wanted, const Call& call) {

@@ -88,6 +88,7 @@ class Lock {
   // The whole protocol of restic, tried again until `retry` is over.
   static Lock take(const UnpackedFiles& files, const LockInfo& wanted,
                    std::chrono::milliseconds retry, const Call& call);
+  static Lock none(const UnpackedFiles& files, const Call& call);
   static Lock take_once(const UnpackedFiles& files, const LockInfo& wanted, const Call& call);
 
   std::unique_ptr<Impl> impl_;

@@ -122,6 +122,7 @@ class Planner {
     if (!damaged.empty()) {
       fail("a snapshot cannot be read: " + damaged.front(), "`check` tells what else is damaged");
     }
+    require_believable(snapshots);
     std::vector<BlobId> roots;
     for (const SavedSnapshot& saved : snapshots) roots.push_back(saved.snapshot.tree);
     std::string problem;
@@ -134,6 +135,25 @@ class Planner {
     if (!problem.empty()) {
       fail("what snapshots need is not all there: " + problem,
            "`check` tells what else is damaged; `repair index` mends a lost index");
+    }
+  }
+
+  // What a listing leaves out would be deleted as waste.
+  void require_believable(const std::vector<SavedSnapshot>& snapshots) const {
+    if (snapshots.empty() && !packs_.empty() && !options_.may_be_empty) {
+      throw Error(ErrorKind::failed,
+                  "prune: the repository lists no snapshot, and holds data: nothing was changed",
+                  "`snapshots` and `check` tell what is there; if all of it is to go, say "
+                  "--unsafe-allow-remove-all");
+    }
+    for (const std::string& id : options_.known) {
+      const bool listed =
+          std::any_of(snapshots.begin(), snapshots.end(),
+                      [&](const SavedSnapshot& saved) { return saved.id.hex().starts_with(id); });
+      if (listed) continue;
+      throw Error(ErrorKind::failed,
+                  "prune: snapshot " + id + " is known, and not listed: nothing was changed",
+                  "`check` tells whether something is lost; `sync` removes records of nothing");
     }
   }
 

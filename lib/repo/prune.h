@@ -26,6 +26,10 @@ struct PruneOptions {
   UnusedLimit max_unused{5.0, std::nullopt};
   std::optional<std::uint64_t> max_repack_bytes;
   bool repack_small = false;  // packs below 80 % of their full size; else below 3.2 MiB
+  // Snapshots, by their ids or the start of those, that somebody knows to be there: a listing that
+  // lacks one of them is not believed.
+  std::vector<std::string> known;
+  bool may_be_empty = false;  // else a listing without any snapshot is not believed either
 };
 
 // What a prune would do, in bytes as stored.
@@ -68,8 +72,8 @@ struct PrunePlan {
 // Looks at snapshots, trees, indexes and packs.
 //
 // errors   corrupt: a snapshot, tree or index that cannot be read, a used blob that no index
-//          knows, a needed pack that is absent or of another size. Nothing was changed, and nothing
-//          may be: what is needed is not known
+//          knows, a needed pack that is absent or of another size; failed: a listing that is not
+//          believed. Nothing was changed, and nothing may be: what is needed is not known
 // requires an exclusive lock: without it a backup's new packs look unreferenced
 // source   restic internal/repository/prune.go
 PrunePlan plan_prune(const Repository& repository, const Lock& lock, const PruneOptions& options,

@@ -412,6 +412,10 @@ LockInfo lock_of(const LockOwner& owner, bool exclusive) {
 
 }  // namespace
 
+Lock Repository::unlocked(const Call& call) const {
+  return Lock::none(files(), call);
+}
+
 Lock Repository::lock_shared(const LockOwner& owner, milliseconds retry, const Call& call) {
   return Lock::take(files(), lock_of(owner, false), retry, call);
 }

@@ -83,6 +83,10 @@ class Repository {
   Lock lock_shared(const LockOwner& owner, std::chrono::milliseconds retry, const Call& call);
   Lock lock_exclusive(const LockOwner& owner, std::chrono::milliseconds retry, const Call& call);
 
+  // In place of a lock for somebody who only reads and may not, or cannot, write one: a prune may
+  // remove what is being read, which is then an error, never wrong bytes.
+  Lock unlocked(const Call& call) const;
+
   // All index files. Needs the lock: without it a prune may be moving packs meanwhile.
   Index load_index(const Lock& lock, const Call& call) const;
 

@@ -303,6 +303,7 @@ BackupReport Run::run(const Call& call) {
   const repo::SnapshotId id =
       repository.save_snapshot(describe(root, parent, snapshots), written, lock, held);
   // The commit point: this backup can be restored. Nothing below turns success into failure.
+  s_.commit();
   report_.snapshot_id = id.hex();
   if (parent != nullptr) report_.parent_id = parent->id.hex();
   report_.record = crd::record_name(report_.short_id());
@@ -371,9 +372,7 @@ void Run::publish_failure(const Error& error, const Call& call) const {
   steps.attempt("event", "", [&] {
     s_.cluster.post_event(policy_.ref, crd::backup_failed(text), pod_, afterwards.call());
   });
-  for (const FailedStep& step : steps.failed()) {
-    log::warn("the failure could not be published ({}): {}", step.step, step.error);
-  }
+  steps.warn();
 }
 
 }  // namespace

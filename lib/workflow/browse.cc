@@ -26,7 +26,7 @@ class Reading {
         location_(location_of_snapshot(services, request.whose.location, request.whose.policy,
                                        records_, request.snapshot, call)),
         opened_(open_repository(services, location_, call)),
-        lock_(opened_.repository.lock_shared(services.owner, services.lock_retry, call)),
+        lock_(lock_for_reading(services, opened_.repository, call)),
         index_(opened_.repository.load_index(lock_, lock_.scope())),
         snapshot_(choose_snapshot(opened_.repository.snapshots(lock_.scope()), records_,
                                   location_.ref.name, request.whose.policy, request.snapshot)) {}
@@ -148,7 +148,7 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
   const std::vector<crd::Record> records = services.cluster.records(call).items;
   OpenedRepository opened = open_repository(services, location, call);
-  repo::Lock lock = opened.repository.lock_shared(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_for_reading(services, opened.repository, call);
   const Call& held = lock.scope();
   const repo::Index index = opened.repository.load_index(lock, held);
   const std::vector<ListedSnapshot> snapshots =

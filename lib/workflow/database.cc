@@ -25,9 +25,6 @@ constexpr char kClientKeyKey[] = "client.key";
 constexpr const char* kIdentityKeys[] = {"/registry/namespaces/kube-system",
                                          "/kubernetes.io/namespaces/kube-system"};
 
-// A member asked a moment after the API server may lag or lead by some writes.
-constexpr std::int64_t kRevisionSlack = 1000;
-
 http::Tls client_tls(const Services& services, const crd::Policy& policy,
                      const DatabaseRequest& request, const Call& call) {
   http::Tls tls;
@@ -35,6 +32,8 @@ http::Tls client_tls(const Services& services, const crd::Policy& policy,
   tls.client_certificate_pem = request.client_certificate_pem;
   tls.client_key_pem = request.client_key_pem;
   if (!tls.ca_pem.empty() && !tls.client_certificate_pem.empty()) return tls;
+  if (policy.etcd_creds.empty())
+    return tls;  // bare: what is not given is not there, as with etcdctl
   const cluster::SecretData keys = services.cluster.secret(policy.etcd_creds, call);
   const auto value = [&](const char* key) {
     return std::string(require_key(keys, policy.etcd_creds, key).reveal());
@@ -140,37 +139,38 @@ bool same_identity(const std::string& uid, etcd::Client& client, const Call& cal
               "check the endpoint; --any-etcd backs it up all the same");
 }
 
-// Where the namespace cannot be compared: an API server's resourceVersion is its etcd's revision.
-bool same_revision(const Services& services, etcd::Client& client, const Call& call) {
-  const std::int64_t before = client.status(call).revision;
-  const std::optional<std::int64_t> version = services.cluster.revision(call);
-  if (!version) return false;
-  const std::int64_t after = client.status(call).revision;
-  if (*version >= before - kRevisionSlack && *version <= after + kRevisionSlack) return true;
+// Where the namespace cannot be compared: the policy lies in the right etcd too, with its uid, or,
+// encrypted, at the revision that the API server calls its resourceVersion.
+void require_policy_in(const Services& services, const crd::Policy& policy, etcd::Client& client,
+                       const Call& call) {
+  constexpr int kTries = 5;  // somebody may write to it between the two looks
+  for (int tries = 0; tries < kTries; ++tries) {
+    const crd::ObjectRef seen = services.cluster.policy(policy.ref.name, call).ref;
+    for (const char* prefix : {"/registry", "/kubernetes.io"}) {
+      const auto found =
+          client.get(fmt::format("{}/{}/{}/{}/{}", prefix, crd::kGroup,
+                                 crd::plural_name(crd::Kind::policy), seen.name_space, seen.name),
+                     call);
+      if (!found) continue;
+      if (found->value.find(seen.uid) != std::string::npos) return;
+      if (std::to_string(found->mod_revision) == seen.resource_version) return;
+    }
+    call.sleep(std::chrono::milliseconds(200));
+  }
   throw Error(ErrorKind::usage,
-              fmt::format("etcd: {}: belongs to another cluster: it is at revision {}, the API "
-                          "server at {}",
-                          client.url(), after, *version),
+              fmt::format("etcd: {}: belongs to another cluster: it does not hold this API "
+                          "server's {}",
+                          client.url(), policy.ref.display()),
               "check the endpoint and the kubeconfig's context; --any-etcd backs it up all the "
               "same");
 }
 
-void require_this_cluster(const Services& services, etcd::Client& client, const Call& call) {
+void require_this_cluster(const Services& services, const crd::Policy& policy, etcd::Client& client,
+                          const Call& call) {
   if (services.cluster.mode() != "cluster") return;  // there is no API server to compare with
   const std::optional<std::string> uid = services.cluster.identity(call);
   if (uid && same_identity(*uid, client, call)) return;
-  if (same_revision(services, client, call)) {
-    log::warn(
-        "etcd: {}: taken for this cluster's by its revision only, since its kube-system "
-        "namespace cannot be compared",
-        client.url());
-    return;
-  }
-  throw Error(ErrorKind::usage,
-              fmt::format("etcd: {}: cannot be proven to be this API server's: reading the "
-                          "kube-system namespace is forbidden",
-                          client.url()),
-              "allow \"get namespaces\" on kube-system, or say --any-etcd");
+  require_policy_in(services, policy, client, call);
 }
 
 }  // namespace
@@ -280,7 +280,7 @@ ChosenMember choose_member(const Services& services, const crd::Policy& policy,
   if (!best) throw *first_error;
   if (!request.any_etcd) {
     etcd::Client client(best->endpoint);
-    require_this_cluster(services, client, call.within(std::chrono::seconds(30)));
+    require_this_cluster(services, policy, client, call.within(std::chrono::seconds(30)));
   }
   return *best;
 }

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
+#include "workflow/removal.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -69,16 +70,18 @@ class Forgetting {
       : s_(services), request_(request), call_(call) {}
 
   ForgetReport run(const std::function<bool(const ForgetPlan&)>& agree) {
-    const crd::Location location = location_for(s_, request_.location, request_.policy, call_);
-    location_ = location.ref.name;
-    records_ = s_.cluster.records(call_).items;
-    OpenedRepository opened = open_repository(s_, location, call_);
+    location_ = location_for(s_, request_.location, request_.policy, call_);
+    OpenedRepository opened = open_repository(s_, location_, call_);
     repo::Lock lock = opened.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
     const Call held = lock.scope();
+    // Under the lock: a backup that was waited for has a record that was not there before.
+    records_ = s_.cluster.records(held).items;
     ForgetReport report;
     report.plan = plan(opened, held);
     if (report.plan.removed() != 0 && !request_.dry_run && agree(report.plan)) {
       remove(opened.repository, lock, report, held);
+      // The next backup must not wonder where they went.
+      clear_noted_snapshots(s_, call_);
       if (request_.prune && report.failed_steps.empty()) prune(opened, lock, report, held);
     }
     const Afterwards afterwards(call_);
@@ -91,12 +94,13 @@ class Forgetting {
   }
 
  private:
-  ForgetPlan plan(const OpenedRepository& opened, const Call& call) const {
+  ForgetPlan plan(const OpenedRepository& opened, const Call& call) {
     ForgetPlan plan;
     plan.repository_url = opened.store->location();
     std::vector<std::string> damaged;
     const std::vector<repo::SavedSnapshot> all = opened.repository.snapshots(call, &damaged);
     for (const std::string& text : damaged) log::warn("{}", text);
+    for (const repo::SavedSnapshot& saved : all) listed_.push_back(saved.id.hex());
     if (request_.snapshots.empty()) {
       plan.groups = by_rules(all);
       return plan;
@@ -104,7 +108,8 @@ class Forgetting {
     ForgetGroup named;
     std::set<repo::SnapshotId> met;
     for (const std::string& wanted : request_.snapshots) {
-      ListedSnapshot listed = choose_snapshot(all, records_, location_, request_.policy, wanted);
+      ListedSnapshot listed =
+          choose_snapshot(all, records_, location_.ref.name, request_.policy, wanted);
       if (met.insert(listed.saved.id).second) named.remove.push_back(std::move(listed));
     }
     plan.groups.push_back(std::move(named));
@@ -119,7 +124,7 @@ class Forgetting {
     const std::vector<std::string> keys = group_keys(request_.group_by);
     std::map<std::string, std::vector<repo::SavedSnapshot>> grouped;
     std::map<repo::SnapshotId, ListedSnapshot> listed;
-    for (ListedSnapshot& one : join_snapshots(all, records_, location_, filter)) {
+    for (ListedSnapshot& one : join_snapshots(all, records_, location_.ref.name, filter)) {
       grouped[group_name(one, keys)].push_back(one.saved);
       listed.emplace(one.saved.id, std::move(one));
     }
@@ -140,8 +145,6 @@ class Forgetting {
     return groups;
   }
 
-  // The record first: killed in between, the snapshot is listed without one, and nothing points to
-  // nothing.
   void remove(repo::Repository& repository, repo::Lock& lock, ForgetReport& report,
               const Call& call) const {
     Steps steps;
@@ -150,9 +153,7 @@ class Forgetting {
         const std::size_t failed = steps.failed().size();
         const std::string id = victim.saved.id.hex();
         steps.attempt("forget " + id.substr(0, 8), "run the same command again", [&] {
-          call.require_live();
-          remove_records(victim.saved, call);
-          repository.remove_snapshot(victim.saved.id, lock, call);
+          remove_with_records(s_, repository, lock, records_, location_, victim.saved, call);
         });
         if (steps.failed().size() == failed) report.removed.push_back(id);
         report.failed_steps = steps.failed();
@@ -162,22 +163,27 @@ class Forgetting {
     }
   }
 
-  void remove_records(const repo::SavedSnapshot& saved, const Call& call) const {
-    for (const crd::Record& record : records_) {
-      if (record.location == location_ && names(record, saved)) {
-        s_.cluster.delete_record(record.ref, call);
-      }
+  // What stays, for a prune that must see all of it.
+  std::vector<std::string> left(const ForgetReport& report) const {
+    std::vector<std::string> ids;
+    for (const std::string& id : listed_) {
+      const auto& removed = report.removed;
+      if (std::find(removed.begin(), removed.end(), id) == removed.end()) ids.push_back(id);
     }
+    return ids;
   }
 
   void prune(const OpenedRepository& opened, repo::Lock& lock, ForgetReport& report,
              const Call& call) const {
     Steps steps;
+    repo::PruneOptions options = request_.prune_options;
+    options.known = left(report);
+    options.may_be_empty = options.known.empty();
     steps.attempt("prune", "kubectl kubedr prune", [&] {
-      report.pruned = prune_locked(
-                          s_, opened, lock, request_.prune_options,
-                          [](const repo::PruneFigures&) { return true; }, call)
-                          .figures;
+      report.pruned =
+          prune_locked(
+              s_, opened, lock, options, [](const repo::PruneFigures&) { return true; }, call)
+              .figures;
     });
     report.failed_steps.insert(report.failed_steps.end(), steps.failed().begin(),
                                steps.failed().end());
@@ -186,8 +192,9 @@ class Forgetting {
   const Services& s_;
   const ForgetRequest& request_;
   const Call& call_;
-  std::string location_;
+  crd::Location location_;
   std::vector<crd::Record> records_;
+  std::vector<std::string> listed_;  // ids of all snapshots, of everybody
 };
 
 }  // namespace

@@ -97,9 +97,7 @@ void publish_failure(const Services& services, const crd::Location& location,
     services.cluster.post_event(location.ref, crd::init_failed(text),
                                 component_of(services, location), afterwards.call());
   });
-  for (const FailedStep& step : steps.failed()) {
-    log::warn("the failure could not be published ({}): {}", step.step, step.error);
-  }
+  steps.warn();
 }
 
 void publish_success(const Services& services, const crd::Location& location, InitReport& report,

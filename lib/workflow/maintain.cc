@@ -1,12 +1,11 @@
 #include "workflow/maintain.h"
 
-#include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "workflow/locks.h"
 #include "workflow/snapshots.h"
 #include "workflow/steps.h"
 
@@ -29,9 +28,29 @@ void release(repo::Lock& lock, const Call& call) {
   }
 }
 
-bool process_exists(std::int64_t pid) {
-  if (pid <= 0 || pid > INT32_MAX) return false;
-  return kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM;
+// What the records of a location say is in its repository.
+std::vector<std::string> recorded_ids(const Services& services, const crd::Location& location,
+                                      const Call& call) {
+  std::vector<std::string> ids;
+  for (crd::Record& record : services.cluster.records(call).items) {
+    if (record.location == location.ref.name) ids.push_back(std::move(record.snapshot_id));
+  }
+  return ids;
+}
+
+std::string with_time(const Services& services, const std::string& failure) {
+  return failure.empty() ? "" : format_rfc3339(services.clock.now()) + " " + failure;
+}
+
+// For the next run and for `status`: nothing fails for the want of it.
+void note(const Services& services, const crd::ObjectRef& ref, const char* annotation,
+          const std::string& text, const Call& call) {
+  const Afterwards afterwards(call);
+  try {
+    services.cluster.annotate(ref, annotation, text, afterwards.call());
+  } catch (const Error& error) {
+    log::info("{}: {} could not be noted: {}", ref.display(), annotation, error.what());
+  }
 }
 
 }  // namespace
@@ -57,21 +76,38 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
 void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
                 const Call& call) {
   if (failure.empty() && location.prune_failure.empty()) return;
-  const std::string text =
-      failure.empty() ? "" : format_rfc3339(services.clock.now()) + " " + failure;
+  note(services, location.ref, crd::kPruneFailedAnnotation, with_time(services, failure), call);
+}
+
+void note_retention(const Services& services, const crd::Policy& policy, const std::string& failure,
+                    const std::string& remedy, const Call& call) {
+  if (failure.empty() && policy.retention_failure.empty()) return;
+  const std::string text = failure.empty() ? "" : with_time(services, failure) + "\n" + remedy;
+  note(services, policy.ref, crd::kRetentionFailedAnnotation, text, call);
+}
+
+void note_snapshots(const Services& services, const crd::Policy& policy, std::size_t listed,
+                    const Call& call) {
+  if (policy.snapshots == static_cast<std::int64_t>(listed)) return;
+  note(services, policy.ref, crd::kSnapshotsAnnotation, std::to_string(listed), call);
+}
+
+void clear_noted_snapshots(const Services& services, const Call& call) {
   try {
-    services.cluster.annotate(location.ref, crd::kPruneFailedAnnotation, text, call);
+    for (const crd::Policy& policy : services.cluster.policies(call).items) {
+      if (policy.snapshots) note(services, policy.ref, crd::kSnapshotsAnnotation, "", call);
+    }
   } catch (const Error& error) {
-    log::info("{}: how the prune went could not be noted: {}", location.ref.display(),
-              error.what());
+    log::info("the policies could not be read: {}", error.what());
   }
 }
 
-PruneReport prune(const Services& services, const Whose& whose, const repo::PruneOptions& options,
+PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptions options,
                   const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
   OpenedRepository opened = open_repository(services, location, call);
   repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  if (!options.may_be_empty) options.known = recorded_ids(services, location, lock.scope());
   PruneReport report = prune_locked(services, opened, lock, options, agree, lock.scope());
   if (report.done) note_prune(services, location, "", call);
   release(lock, call);
@@ -80,19 +116,18 @@ PruneReport prune(const Services& services, const Whose& whose, const repo::Prun
 
 CheckedRepository check(const Services& services, const CheckRequest& request, const Call& call) {
   OpenedRepository opened = open_theirs(services, request.whose, call, Caching::off);
-  std::optional<repo::Lock> lock;
-  if (!request.no_lock) {
-    lock.emplace(opened.repository.lock_exclusive(services.owner, services.lock_retry, call));
-  }
-  const Call held = lock ? lock->scope() : call;
+  repo::Repository& repository = opened.repository;
+  repo::Lock lock = services.no_lock
+                        ? repository.unlocked(call)
+                        : repository.lock_exclusive(services.owner, services.lock_retry, call);
   services.progress.begin("check", 0);
-  CheckedRepository checked{
-      opened.store->location(),
-      repo::check(
-          opened.repository, request.read_data,
-          [&](std::uint64_t bytes) { services.progress.advance(bytes); }, services.random, held)};
+  CheckedRepository checked{opened.store->location(),
+                            repo::check(
+                                repository, request.read_data,
+                                [&](std::uint64_t bytes) { services.progress.advance(bytes); },
+                                services.random, lock.scope())};
   services.progress.end();
-  if (lock) release(*lock, call);
+  release(lock, call);
   return checked;
 }
 
@@ -112,8 +147,7 @@ UnlockReport unlock(const Services& services, const Whose& whose, bool all, cons
   report.repository_url = opened.store->location();
   std::vector<std::string> unreadable;
   for (repo::SavedLock& lock : opened.repository.locks(call, &unreadable)) {
-    if (!all &&
-        !repo::is_stale(lock.info, services.owner.hostname, services.clock.now(), process_exists)) {
+    if (!all && !holder_is_gone(services, lock.info, call)) {
       report.kept.push_back(std::move(lock));
       continue;
     }

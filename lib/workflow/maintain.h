@@ -28,8 +28,9 @@ struct PruneReport {
   bool done = false;  // false: there was nothing to do, or `agree` said no
 };
 
-// `agree` is shown the plan, under the lock, and decides.
-PruneReport prune(const Services& services, const Whose& whose, const repo::PruneOptions& options,
+// `agree` is shown the plan, under the lock, and decides. The location's records must all have
+// their snapshots, unless the options say that there may be none.
+PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptions options,
                   const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call);
 
 // The same under an exclusive lock that is held already.
@@ -43,10 +44,20 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
 void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
                 const Call& call);
 
+// The same at the policy of its retention, with what to do.
+void note_retention(const Services& services, const crd::Policy& policy, const std::string& failure,
+                    const std::string& remedy, const Call& call);
+
+// And of how many snapshots of the policy the repository lists: the next listing is compared.
+void note_snapshots(const Services& services, const crd::Policy& policy, std::size_t listed,
+                    const Call& call);
+
+// Takes that back, at every policy, since some were removed on purpose.
+void clear_noted_snapshots(const Services& services, const Call& call);
+
 struct CheckRequest {
   Whose whose;
   repo::ReadData read_data;
-  bool no_lock = false;
 };
 
 struct CheckedRepository {

@@ -56,6 +56,12 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
   return {std::move(opened.store), std::move(repository)};
 }
 
+repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,
+                            const Call& call) {
+  if (services.no_lock) return repository.unlocked(call);
+  return repository.lock_shared(services.owner, services.lock_retry, call);
+}
+
 crd::Location choose_location(const Services& services, const std::string& name, const Call& call) {
   if (!name.empty()) return services.cluster.location(name, call);
   return only_one(services.cluster.locations(call), "backuplocation",

@@ -29,6 +29,10 @@ struct OpenedRepository {
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
                                  const Call& call, Caching caching = Caching::on);
 
+// What keeps a prune away from somebody who only reads: a shared lock, unless none is wanted.
+repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,
+                            const Call& call);
+
 // The one that is meant: by name, or the only one there is.
 //
 // errors   not_found; usage: none given and more than one there, with their names

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "crd/wording.h"
 #include "etcd/verdict.h"
+#include "repo/walk.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
 #include "workflow/snapshots.h"
@@ -53,10 +54,33 @@ void make_target(const std::filesystem::path& target, repo::Overwrite overwrite)
   if (mkdir(target.c_str(), 0700) != 0) throw_errno(target, "create folder");
 }
 
-void verify_database(RestoreReport& report, const Call& call) {
+std::optional<repo::Node> find_database(const repo::Repository& repository,
+                                        const repo::Index& index, const repo::BlobId& tree,
+                                        const Call& call) {
+  std::optional<repo::Node> found;
+  const std::string wanted = std::string("/") + kDatabaseInTarget;
+  repo::walk_tree(
+      repository, index, tree,
+      [&](const std::string& path, const repo::Node& node) {
+        if (path == wanted && node.type == repo::NodeType::file) found = node;
+      },
+      call);
+  return found;
+}
+
+// Whether the file is the snapshot's, and not one that was there before and had to stay.
+bool is_restored(const std::filesystem::path& path, const repo::Node& node) {
+  struct stat info {};
+
+  if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
+  const WallTime time(std::chrono::seconds(info.st_mtim.tv_sec) +
+                      std::chrono::nanoseconds(info.st_mtim.tv_nsec));
+  return static_cast<std::uint64_t>(info.st_size) == node.size && time == node.mtime;
+}
+
+void verify_database(RestoreReport& report, const repo::Node& node, const Call& call) {
   const std::filesystem::path path = report.target / kDatabaseInTarget;
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return;
+  if (!is_restored(path, node)) return;
   const FileDescriptor file = open_file(path, O_RDONLY | O_NOFOLLOW);
   etcd::Verdict verdict(path.string());
   Bytes buffer(std::size_t{1} << 20);
@@ -70,8 +94,13 @@ void verify_database(RestoreReport& report, const Call& call) {
   report.database = path;
   report.database_size = verified.db_size();
   report.database_sha256 = to_hex(verified.digest());
-  report.database_info = etcd::inspect_database(path);
-  report.next_commands = restore_commands(path, *report.database_info);
+  try {
+    report.database_info = etcd::inspect_database(path);
+  } catch (const Error& error) {
+    // The digest has proven the database; what cannot be read of it are names for the next command.
+    log::warn("members' names could not be read: {}", error.what());
+  }
+  report.next_commands = restore_commands(path, report.database_info);
 }
 
 std::string member_list(const std::vector<etcd::Member>& members) {
@@ -99,22 +128,23 @@ std::string shell_quote(const std::string& text) {
 
 std::vector<std::string> restore_commands(const std::filesystem::path& database,
                                           const etcd::DatabaseInfo& info) {
-  const std::string db = shell_quote(database.string());
+  // etcd 3.4 has no etcdutl, and no way to lift the revision.
+  const bool is_34 = info.cluster_version.starts_with("3.4.");
+  const std::string restore =
+      fmt::format("{} snapshot restore {} --data-dir /var/lib/etcd", is_34 ? "etcdctl" : "etcdutl",
+                  shell_quote(database.string()));
+  const char* lift = is_34 ? "" : " --bump-revision 1000000000 --mark-compacted";
   std::vector<etcd::Member> named;
   for (const etcd::Member& member : info.members) {
     if (!member.name.empty() && !member.peer_urls.empty()) named.push_back(member);
   }
-  if (named.empty()) {
-    return {fmt::format("etcdutl snapshot restore {} --data-dir /var/lib/etcd", db)};
-  }
+  if (named.empty()) return {restore};
   std::vector<std::string> commands;
   for (const etcd::Member& member : named) {
     commands.push_back(
-        fmt::format("etcdutl snapshot restore {} --data-dir /var/lib/etcd --name {} "
-                    "--initial-cluster {} --initial-advertise-peer-urls {} "
-                    "--bump-revision 1000000000 --mark-compacted",
-                    db, shell_quote(member.name), shell_quote(member_list(named)),
-                    shell_quote(join(member.peer_urls, ","))));
+        fmt::format("{} --name {} --initial-cluster {} --initial-advertise-peer-urls {}{}", restore,
+                    shell_quote(member.name), shell_quote(member_list(named)),
+                    shell_quote(join(member.peer_urls, ",")), lift));
   }
   return commands;
 }
@@ -129,7 +159,7 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
                                                       records, request.snapshot, call);
   OpenedRepository opened = open_repository(services, location, call);
   repo::Repository& repository = opened.repository;
-  repo::Lock lock = repository.lock_shared(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_for_reading(services, repository, call);
   const Call held = lock.scope();
 
   const ListedSnapshot listed = choose_snapshot(
@@ -155,7 +185,9 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   report.tree = repo::restore_tree(repository, index, chosen.snapshot.tree, report.target,
                                    request.options, services.random, held);
   services.progress.end();
-  verify_database(report, held);
+  if (const auto node = find_database(repository, index, chosen.snapshot.tree, held)) {
+    verify_database(report, *node, held);
+  }
   const Afterwards afterwards(call);
   try {
     lock.release(afterwards.call());
@@ -167,7 +199,32 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
 
 namespace {
 
-// Only there is it true that the volume holds what was restored.
+// Completed says that the volume holds all of the snapshot, and nothing older in its place.
+void require_whole(const repo::RestoreOptions& options) {
+  const bool keeps_old =
+      options.overwrite == repo::Overwrite::never || options.overwrite == repo::Overwrite::if_newer;
+  if (options.include.empty() && !keeps_old) return;
+  throw Error(ErrorKind::usage, "restore: a MetadataRestore brings back all of its snapshot",
+              "leave --include out, and choose --overwrite if-changed or always");
+}
+
+// The mount that a path is on; the path itself where the kernel (before 5.8) does not tell.
+std::filesystem::path mount_point_of(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::weakly_canonical(path, error);
+  for (; !error && at.has_relative_path(); at = at.parent_path()) {
+    struct statx info {};
+
+    if (statx(AT_FDCWD, at.c_str(), AT_SYMLINK_NOFOLLOW, 0, &info) != 0) continue;  // not there yet
+    if ((info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0) return path;
+    if ((info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return at;
+  }
+  return at;
+}
+
+// Only there is it true that the volume holds what was restored. What the pod says of its mounts is
+// compared with what is mounted: another container of the pod, a link in the target, or a mount
+// further down would lead elsewhere.
 void require_claim(const Services& services, const crd::Restore& resource,
                    const std::filesystem::path& target, const Call& call) {
   const std::string what = resource.ref.display();
@@ -178,11 +235,10 @@ void require_claim(const Services& services, const crd::Restore& resource,
                 "run this in such a pod with MY_POD_NAME set to its name, or leave --resource out "
                 "and restore into a folder here");
   }
-  const std::string wanted = target.lexically_normal().string() + "/";
+  const std::filesystem::path mount = mount_point_of(target);
   for (const auto& [path, claim] : services.cluster.claims_of_pod(services.pod_name, call)) {
-    const std::string mounted = std::filesystem::path(path).lexically_normal().string();
-    const std::string above = mounted.ends_with('/') ? mounted : mounted + "/";
-    if (claim == resource.claim && wanted.starts_with(above)) return;
+    std::error_code error;
+    if (claim == resource.claim && std::filesystem::weakly_canonical(path, error) == mount) return;
   }
   throw Error(ErrorKind::usage,
               fmt::format("{}: pod {} does not have the claim {} mounted at {}", what,
@@ -211,9 +267,7 @@ class Publishing {
     Steps steps;
     publish(crd::restore_failed_status(resource_.generation, error.what(), s_.clock.now()),
             crd::restore_failed(error.what()), steps, afterwards.call());
-    for (const FailedStep& step : steps.failed()) {
-      log::warn("the failure could not be published ({}): {}", step.step, step.error);
-    }
+    steps.warn();
   }
 
  private:
@@ -234,6 +288,7 @@ class Publishing {
 
 ResourceRestore restore_resource(const Services& services, const std::string& name,
                                  RestoreRequest request, const Call& call) {
+  require_whole(request.options);
   const crd::Restore resource = services.cluster.restore(name, call);
   require_claim(services, resource, std::filesystem::absolute(request.target), call);
   request.snapshot = resource.record;

@@ -30,10 +30,10 @@ struct RestoreReport {
   std::filesystem::path target;
   repo::RestoredTree tree;
   bool dry_run = false;
-  std::filesystem::path database;   // empty: the snapshot holds none
-  std::uint64_t database_size = 0;  // without the digest
-  std::string database_sha256;      // the digest at its end, which its bytes were compared with
-  std::optional<etcd::DatabaseInfo> database_info;
+  std::filesystem::path database;    // empty: the snapshot's is not in the target
+  std::uint64_t database_size = 0;   // without the digest
+  std::string database_sha256;       // the digest at its end, which its bytes were compared with
+  etcd::DatabaseInfo database_info;  // revision 0: it could not be read
   std::vector<std::string> next_commands;  // one for each member
 };
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "workflow/maintain.h"
+#include "workflow/removal.h"
 
 // The policy keeps 3; on the left the time of each of its snapshots, on the right its record:
 //
@@ -45,7 +46,61 @@ bool belongs(const RetentionInput& input, const repo::SavedSnapshot& saved) {
 }
 
 RetentionVerdict doubt(const std::string& why, const std::string& remedy) {
-  return {{}, why, remedy};
+  return {{}, why, remedy, 0};
+}
+
+// The record of a policy's snapshot that is not listed; null when all are.
+const crd::Record* find_dangling(const RetentionInput& input) {
+  for (const crd::Record& record : input.records) {
+    if (!is_of(record, input.policy) || record.snapshot_id.empty()) continue;
+    const bool listed =
+        std::any_of(input.snapshots.begin(), input.snapshots.end(),
+                    [&](const repo::SavedSnapshot& saved) { return names(record, saved); });
+    if (!listed) return &record;
+  }
+  return nullptr;
+}
+
+// Why nothing may be deleted by this listing, if there is a reason. `own` is the policy's part.
+RetentionVerdict judge_listing(const RetentionInput& input,
+                               const std::vector<repo::SavedSnapshot>& own) {
+  const bool has_new = std::any_of(own.begin(), own.end(), [&](const repo::SavedSnapshot& saved) {
+    return saved.id.hex() == input.own;
+  });
+  if (!has_new) {
+    return doubt("the listing does not show the backup just made",
+                 "look at it with `kubectl kubedr snapshots`; the next backup tries again");
+  }
+  if (const crd::Record* record = find_dangling(input)) {
+    return doubt(fmt::format("record {} names snapshot {}, which the repository does not list",
+                             record->ref.name, record->snapshot_id),
+                 "`kubectl kubedr check` tells whether something is lost; `kubectl kubedr sync` "
+                 "removes records of nothing");
+  }
+  if (input.listed_before && static_cast<std::int64_t>(own.size()) <= *input.listed_before) {
+    return doubt(fmt::format("the repository lists {} backups of this policy, the new one among "
+                             "them, and listed {} before it",
+                             own.size(), *input.listed_before),
+                 "if somebody removed some, the next backup goes on; else kubectl kubedr check");
+  }
+  const repo::SavedSnapshot& newest = own.back();
+  if (newest.id.hex() != input.own) {
+    return doubt(fmt::format("snapshot {} has a later time than the backup just made",
+                             newest.id.short_hex()),
+                 fmt::format("another backup ran at the same time, or a clock is wrong: compare "
+                             "`date` on the nodes with `kubectl kubedr snapshots`, and remove one "
+                             "from the future with kubectl kubedr forget {}",
+                             newest.id.short_hex()));
+  }
+  const bool has_stranger =
+      std::any_of(own.begin(), own.end(), [&](const repo::SavedSnapshot& saved) {
+        return !same_identity(saved.snapshot, newest.snapshot);
+      });
+  if (has_stranger && !has_tag(newest.snapshot, kAdoptedTag)) {
+    return doubt("the policy has backups of another etcd: a restored or another cluster",
+                 "if that is meant, say so once: kubectl kubedr backup --adopt");
+  }
+  return {};
 }
 
 }  // namespace
@@ -55,45 +110,18 @@ RetentionVerdict choose_victims(const RetentionInput& input) {
   for (const repo::SavedSnapshot& saved : input.snapshots) {
     if (belongs(input, saved)) own.push_back(saved);
   }
-  const bool has_new = std::any_of(own.begin(), own.end(), [&](const repo::SavedSnapshot& saved) {
-    return saved.id.hex() == input.own;
-  });
-  if (!has_new) {
-    return doubt("the listing does not show the backup just made",
-                 "look at it with `kubectl kubedr snapshots`; the next backup tries again");
-  }
-  for (const crd::Record& record : input.records) {
-    if (!is_of(record, input.policy) || record.snapshot_id.empty()) continue;
-    const bool listed =
-        std::any_of(input.snapshots.begin(), input.snapshots.end(),
-                    [&](const repo::SavedSnapshot& saved) { return names(record, saved); });
-    if (listed) continue;
-    return doubt(fmt::format("record {} names snapshot {}, which the repository does not list",
-                             record.ref.name, record.snapshot_id),
-                 "`kubectl kubedr check` tells whether something is lost; `kubectl kubedr sync` "
-                 "removes records of nothing");
-  }
+  RetentionVerdict verdict = judge_listing(input, own);
+  verdict.listed = own.size();
+  if (!verdict.doubt.empty()) return verdict;
   const repo::SavedSnapshot newest = own.back();
-  if (newest.id.hex() != input.own) {
-    return doubt(fmt::format("snapshot {} has a later time than the backup just made",
-                             newest.id.short_hex()),
-                 "another backup ran at the same time, or a clock is wrong: compare `date` on the "
-                 "nodes with `kubectl kubedr snapshots`");
-  }
-  if (!has_tag(newest.snapshot, kAdoptedTag) &&
-      std::any_of(own.begin(), own.end(), [&](const repo::SavedSnapshot& saved) {
-        return !same_identity(saved.snapshot, newest.snapshot);
-      })) {
-    return doubt("the policy has backups of another etcd: a restored or another cluster",
-                 "if that is meant, say so once: kubectl kubedr backup --adopt");
-  }
   std::erase_if(own, [&](const repo::SavedSnapshot& saved) {
     return !same_identity(saved.snapshot, newest.snapshot);
   });
   const auto keep = static_cast<std::uint64_t>(std::max<std::int64_t>(input.keep, 1));
-  if (own.size() <= keep) return {};
+  if (own.size() <= keep) return verdict;
   own.resize(own.size() - keep);
-  return {std::move(own), "", ""};
+  verdict.victims = std::move(own);
+  return verdict;
 }
 
 namespace {
@@ -106,15 +134,17 @@ class Retaining {
 
   RetentionReport run(Steps& steps) {
     RetentionReport report;
+    const std::size_t failed = steps.failed().size();
     steps.attempt("retention", "the next backup does it", [&] {
       // Looked at without a lock first: most backups have nothing to remove.
       if (choose(report, call_).empty()) return;
       repo::Lock lock = opened_.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
       remove_victims(lock, report);
-      prune(lock, report, steps);
+      if (report.doubt.empty()) prune(lock, report, steps);
       const Afterwards afterwards(call_);
       lock.release(afterwards.call());
     });
+    remember(report, steps, failed);
     return report;
   }
 
@@ -122,22 +152,25 @@ class Retaining {
   std::vector<repo::SavedSnapshot> choose(RetentionReport& report, const Call& call) {
     records_ = s_.cluster.records(call).items;
     std::vector<std::string> damaged;
-    RetentionInput input{request_.policy, opened_.repository.snapshots(call, &damaged), records_,
-                         request_.own, request_.policy.retain_num_backups};
+    const crd::Policy& policy = request_.policy;
+    snapshots_ = opened_.repository.snapshots(call, &damaged);
     RetentionVerdict verdict =
         damaged.empty()
-            ? choose_victims(input)
+            ? choose_victims({policy, snapshots_, records_, request_.own, policy.retain_num_backups,
+                              policy.snapshots})
             : doubt("a snapshot cannot be read: " + damaged.front(), "kubectl kubedr check");
     report.doubt = verdict.doubt;
     report.remedy = verdict.remedy;
+    listed_ = verdict.listed;
     return std::move(verdict.victims);
   }
 
   void remove_victims(repo::Lock& lock, RetentionReport& report) {
     const Call held = lock.scope();
     for (const repo::SavedSnapshot& victim : choose(report, held)) {
-      remove_records(victim, held);
-      opened_.repository.remove_snapshot(victim.id, lock, held);
+      remove_with_records(s_, opened_.repository, lock, records_, request_.location, victim, held);
+      std::erase_if(snapshots_, [&](const auto& saved) { return saved.id == victim.id; });
+      --listed_;
       report.removed.push_back(victim.id.hex());
     }
   }
@@ -147,19 +180,25 @@ class Retaining {
   void prune(repo::Lock& lock, RetentionReport& report, Steps& steps) {
     const std::size_t failed = steps.failed().size();
     steps.attempt("prune", "kubectl kubedr prune --location " + request_.location.ref.name, [&] {
-      const PruneReport pruned = prune_locked(s_, opened_, lock, {}, pays, lock.scope());
+      repo::PruneOptions options;
+      for (const repo::SavedSnapshot& saved : snapshots_) options.known.push_back(saved.id.hex());
+      const PruneReport pruned = prune_locked(s_, opened_, lock, options, pays, lock.scope());
       if (pruned.done) report.pruned = pruned.figures;
     });
     const bool worked = steps.failed().size() == failed;
     note_prune(s_, request_.location, worked ? "" : steps.failed().back().error, call_);
   }
 
-  void remove_records(const repo::SavedSnapshot& victim, const Call& call) {
-    for (const crd::Record& record : records_) {
-      if (record.location == request_.policy.destination && names(record, victim)) {
-        s_.cluster.delete_record(record.ref, call);
-      }
+  void remember(const RetentionReport& report, const Steps& steps, std::size_t failed) const {
+    const auto own = std::find_if(steps.failed().begin() + static_cast<std::ptrdiff_t>(failed),
+                                  steps.failed().end(),
+                                  [](const FailedStep& step) { return step.step == "retention"; });
+    if (own != steps.failed().end()) {
+      note_retention(s_, request_.policy, own->error, own->remedy, call_);
+    } else {
+      note_retention(s_, request_.policy, report.doubt, report.remedy, call_);
     }
+    if (listed_ > 0) note_snapshots(s_, request_.policy, listed_, call_);
   }
 
   static bool pays(const repo::PruneFigures& plan) {
@@ -174,6 +213,8 @@ class Retaining {
   const RetentionRequest& request_;
   const Call& call_;
   std::vector<crd::Record> records_;
+  std::vector<repo::SavedSnapshot> snapshots_;  // of the whole repository
+  std::size_t listed_ = 0;                      // of the policy; 0: nothing is known
 };
 
 }  // namespace

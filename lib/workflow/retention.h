@@ -23,6 +23,7 @@ enum class Retention { automatic, always, never };
 // Counts the policy's own by their own time: those with its tag, and untagged ones that a record of
 // the policy names. Never the newest; with `keep` below 1 as with 1. Nothing goes on doubt:
 //   - the listing lacks the backup just made, or a snapshot that a record of this policy names
+//   - the listing is shorter than the one after the backup before; the next one is believed again
 //   - the backup just made is not the newest: another one ran at the same time, or a clock is wrong
 //   - one of them has another "cluster" or "etcd" tag than the newest, and the newest is not tagged
 //     as adopted: a restored or cloned cluster. Snapshots of another identity are never counted and
@@ -33,12 +34,14 @@ struct RetentionInput {
   std::vector<crd::Record> records;            // of the namespace
   std::string own;                             // the id of the backup just made
   std::int64_t keep = 0;
+  std::optional<std::int64_t> listed_before;  // the policy's own, after the backup before
 };
 
 struct RetentionVerdict {
   std::vector<repo::SavedSnapshot> victims;  // oldest first
   std::string doubt;                         // why nothing is deleted; empty: nothing is in the way
   std::string remedy;
+  std::size_t listed = 0;  // the policy's own, the victims among them
 };
 
 RetentionVerdict choose_victims(const RetentionInput& input);

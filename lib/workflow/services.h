@@ -57,6 +57,9 @@ struct Services {
   std::string program;    // "kubectl-kubedr 0.1.0", stored with each snapshot
   repo::WriterOptions writer;
   std::chrono::milliseconds lock_retry = std::chrono::minutes(10);
+  bool no_lock = false;  // verbs that only read take none
+  // Told when what was asked for is safe, and only later steps are missing.
+  std::function<void()> commit = [] {};
 };
 
 }  // namespace kubedr::workflow

@@ -22,6 +22,12 @@ void Steps::attempt(const std::string& step, const std::string& remedy,
   }
 }
 
+void Steps::warn() const {
+  for (const FailedStep& step : failed_) {
+    log::warn("the failure could not be published ({}): {}", step.step, step.error);
+  }
+}
+
 Afterwards::Afterwards(const Call& work) : scope_(Call(work.clock()).within(kLongest)) {
   watch_ = std::jthread([this, work](const std::stop_token& done) {
     // Two tokens to wait for: when we are no longer needed, `done` ends the wait for the other.
@@ -29,7 +35,7 @@ Afterwards::Afterwards(const Call& work) : scope_(Call(work.clock()).within(kLon
     const std::stop_callback leave(done, [&] { waiting.fail(nullptr); });
     const Clock& clock = work.clock();
     while (!work.stopped() && !done.stop_requested()) {
-      clock.wait_until(clock.steady() + std::chrono::hours(1), waiting.call().stop_token());
+      clock.wait_until(clock.steady() + work.remaining(), waiting.call().stop_token());
       if (waiting.call().stop_token().stop_requested()) break;
     }
     if (done.stop_requested()) return;

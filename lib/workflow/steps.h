@@ -25,6 +25,9 @@ class Steps {
 
   const std::vector<FailedStep>& failed() const { return failed_; }
 
+  // For a failure that could not be published: nobody else will be told.
+  void warn() const;
+
  private:
   std::vector<FailedStep> failed_;
 };

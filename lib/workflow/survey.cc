@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "repo/keyring.h"
 #include "workflow/identity.h"
+#include "workflow/locks.h"
 #include "workflow/open.h"
 
 namespace kubedr::workflow {
@@ -21,8 +22,7 @@ PolicyName policy_here(const repo::Snapshot& snapshot, const std::optional<std::
 void look_at_locks(const Services& services, const repo::Repository& repository,
                    health::SeenRepository& seen, const Call& call) {
   for (const repo::SavedLock& lock : repository.locks(call)) {
-    const auto age = services.clock.now() - lock.info.time;
-    if (age > repo::kLockStale) ++seen.stale_locks;
+    if (holder_is_gone(services, lock.info, call)) ++seen.stale_locks;
   }
 }
 

@@ -33,49 +33,72 @@ crd::BackupFigures figures_of(const repo::SavedSnapshot& saved) {
   return figures;
 }
 
+// What two plans must have in common to be the same.
+std::vector<std::string> changes_of(const SyncPlan& plan) {
+  std::vector<std::string> changes;
+  for (const ListedSnapshot& one : plan.missing) changes.push_back("add " + one.saved.id.hex());
+  for (const crd::Record& one : plan.dangling) changes.push_back("remove " + one.ref.name);
+  for (const std::string& policy : plan.stale_status) changes.push_back("status " + policy);
+  return changes;
+}
+
 class Syncing {
  public:
-  Syncing(const Services& services, const Whose& whose, const Call& call)
-      : s_(services), whose_(whose), call_(call) {}
+  Syncing(const Services& services, const SyncRequest& request, const Call& call)
+      : s_(services),
+        request_(request),
+        call_(call),
+        location_(location_for(services, whose().location, whose().policy, call)),
+        opened_(open_repository(services, location_, call)) {}
 
   SyncReport run(const std::function<bool(const SyncPlan&)>& agree) {
     SyncReport report;
-    report.plan = plan();
+    report.plan = plan(call_);
     if (report.plan.empty() || !agree(report.plan)) return report;
+    repo::Lock lock = opened_.repository.lock_shared(s_.owner, s_.lock_retry, call_);
+    const Call held = lock.scope();
+    if (changes_of(plan(held)) != changes_of(report.plan)) {
+      throw Error(ErrorKind::conflict,
+                  "sync: something changed since the plan was made: nothing was changed",
+                  "run sync again");
+    }
     Steps steps;
-    for (const ListedSnapshot& one : report.plan.missing) add_record(one, steps);
+    for (const ListedSnapshot& one : report.plan.missing) add_record(one, steps, held);
     for (const crd::Record& record : report.plan.dangling) {
       steps.attempt("record " + record.ref.name, "run sync again",
-                    [&] { s_.cluster.delete_record(record.ref, call_); });
+                    [&] { s_.cluster.delete_record(record.ref, held); });
     }
-    for (const std::string& policy : report.plan.stale_status) write_status(policy, steps);
+    for (const std::string& policy : report.plan.stale_status) write_status(policy, steps, held);
+    const Afterwards afterwards(call_);
+    steps.attempt("unlock", "`kubectl kubedr unlock` removes it once it is stale",
+                  [&] { lock.release(afterwards.call()); });
     report.failed_steps = steps.failed();
     report.done = true;
     return report;
   }
 
  private:
-  SyncPlan plan() {
-    const crd::Location location = location_for(s_, whose_.location, whose_.policy, call_);
+  const Whose& whose() const { return request_.whose; }
+
+  SyncPlan plan(const Call& call) {
     // Records before snapshots: one that is made meanwhile has its snapshot listed.
-    const std::vector<crd::Record> records = records_of(location.ref.name);
-    const OpenedRepository opened = open_repository(s_, location, call_);
+    const std::vector<crd::Record> records = read_records(call);
     std::vector<std::string> damaged;
-    const std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(call_, &damaged);
-    require_no_doubt(records, snapshots, damaged);
+    const std::vector<repo::SavedSnapshot> snapshots = opened_.repository.snapshots(call, &damaged);
     SyncPlan plan;
-    plan.location = location.ref.name;
-    plan.repository_url = opened.store->location();
+    plan.location = location_.ref.name;
+    plan.repository_url = opened_.store->location();
     for (const crd::Record& record : records) {
       const bool listed = std::any_of(snapshots.begin(), snapshots.end(),
                                       [&](const auto& saved) { return names(record, saved); });
       if (!listed) plan.dangling.push_back(record);
     }
-    read_policies(location.ref.name);
-    cluster_uid_ = s_.cluster.identity(call_);
+    require_no_doubt(records, plan.dangling, damaged);
+    read_policies(call);
+    cluster_uid_ = s_.cluster.identity(call);
     SnapshotsRequest filter;
-    filter.policy = whose_.policy;
-    for (ListedSnapshot& one : join_snapshots(snapshots, records, location.ref.name, filter)) {
+    filter.policy = whose().policy;
+    for (ListedSnapshot& one : join_snapshots(snapshots, records, location_.ref.name, filter)) {
       if (policies_.count(one.policy) == 0 || !is_here(one)) continue;
       newest_.insert_or_assign(one.policy, one.saved);
       if (one.record.empty()) plan.missing.push_back(std::move(one));
@@ -94,58 +117,67 @@ class Syncing {
            is_of_cluster(one.saved.snapshot, cluster_uid_);
   }
 
-  std::vector<crd::Record> records_of(const std::string& location) const {
-    std::vector<crd::Record> records = s_.cluster.records(call_).items;
+  std::vector<crd::Record> read_records(const Call& call) const {
+    std::vector<crd::Record> records = s_.cluster.records(call).items;
     std::erase_if(records, [&](const crd::Record& record) {
-      return record.location != location ||
-             (!whose_.policy.empty() && record.policy != whose_.policy);
+      return record.location != location_.ref.name ||
+             (!whose().policy.empty() && record.policy != whose().policy);
     });
     return records;
   }
 
-  void read_policies(const std::string& location) {
-    for (crd::Policy& policy : s_.cluster.policies(call_).items) {
-      if (policy.destination != location) continue;
+  void read_policies(const Call& call) {
+    policies_.clear();
+    newest_.clear();
+    for (crd::Policy& policy : s_.cluster.policies(call).items) {
+      if (policy.destination != location_.ref.name) continue;
       const std::string name = policy.ref.name;
       policies_.emplace(name, std::move(policy));
     }
   }
 
-  static void require_no_doubt(const std::vector<crd::Record>& records,
-                               const std::vector<repo::SavedSnapshot>& snapshots,
-                               const std::vector<std::string>& damaged) {
+  void require_no_doubt(const std::vector<crd::Record>& records,
+                        const std::vector<crd::Record>& dangling,
+                        const std::vector<std::string>& damaged) const {
     if (!damaged.empty()) {
       throw Error(ErrorKind::corrupt, "sync: a snapshot cannot be read: " + damaged.front(),
                   "`kubectl kubedr check` tells what else is damaged");
     }
-    if (snapshots.empty() && !records.empty()) {
+    if (request_.unsafe_allow_remove_all) return;
+    std::map<std::string, std::size_t> left;
+    for (const crd::Record& record : records) ++left[record.policy];
+    for (const crd::Record& record : dangling) {
+      if (--left[record.policy] > 0) continue;
       throw Error(ErrorKind::failed,
-                  fmt::format("sync: the repository lists no snapshot at all, and there are {} "
-                              "records: nothing was changed",
-                              records.size()),
-                  "is it the right bucket? kubectl kubedr snapshots, kubectl kubedr check");
+                  fmt::format("sync: the repository lists no snapshot of any record of policy {}: "
+                              "nothing was changed",
+                              printable(record.policy)),
+                  "is it the right bucket? kubectl kubedr snapshots, kubectl kubedr check; if all "
+                  "of them are gone, say --unsafe-allow-remove-all");
     }
   }
 
-  void add_record(const ListedSnapshot& one, Steps& steps) const {
+  void add_record(const ListedSnapshot& one, Steps& steps, const Call& call) const {
     const std::string id = one.saved.id.short_hex();
     steps.attempt("record of " + id, "run sync again", [&] {
-      s_.cluster.create_record(one.policy, policies_.at(one.policy).destination, id, call_);
+      s_.cluster.create_record(one.policy, policies_.at(one.policy).destination, id, call);
     });
   }
 
-  void write_status(const std::string& name, Steps& steps) const {
+  void write_status(const std::string& name, Steps& steps, const Call& call) const {
     const repo::SavedSnapshot& saved = newest_.at(name);
     steps.attempt("status of " + name, "run sync again", [&] {
       s_.cluster.patch_status(policies_.at(name).ref,
                               crd::backup_completed_status(figures_of(saved), saved.snapshot.time),
-                              call_);
+                              call);
     });
   }
 
   const Services& s_;
-  const Whose& whose_;
+  const SyncRequest& request_;
   const Call& call_;
+  const crd::Location location_;
+  OpenedRepository opened_;
   std::map<std::string, crd::Policy> policies_;
   std::optional<std::string> cluster_uid_;
   Newest newest_;
@@ -153,9 +185,9 @@ class Syncing {
 
 }  // namespace
 
-SyncReport sync(const Services& services, const Whose& whose,
+SyncReport sync(const Services& services, const SyncRequest& request,
                 const std::function<bool(const SyncPlan&)>& agree, const Call& call) {
-  return Syncing(services, whose, call).run(agree);
+  return Syncing(services, request, call).run(agree);
 }
 
 }  // namespace kubedr::workflow

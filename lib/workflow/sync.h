@@ -29,9 +29,18 @@ struct SyncReport {
   std::vector<FailedStep> failed_steps;
 };
 
-// Adds what is missing, removes records of nothing. Deletes no record on doubt: nothing goes when
-// the listing is empty while records are there, or a snapshot file is damaged.
-SyncReport sync(const Services& services, const Whose& whose,
+struct SyncRequest {
+  Whose whose;
+  bool unsafe_allow_remove_all = false;  // a policy may lose every record that it has
+};
+
+// Adds what is missing, removes records of nothing, under a shared lock, which keeps those away who
+// remove snapshots; what was agreed to must still be so then. Deletes no record on doubt: nothing
+// goes when a policy would lose all of its records (another bucket, a listing that is empty), or a
+// snapshot file is damaged.
+//
+// errors   corrupt, failed: doubt; conflict: the plan is not true any more; locked
+SyncReport sync(const Services& services, const SyncRequest& request,
                 const std::function<bool(const SyncPlan&)>& agree, const Call& call);
 
 }  // namespace kubedr::workflow

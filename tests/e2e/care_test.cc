@@ -8,10 +8,15 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <thread>
 
+#include "base/time.h"
 #include "e2e/faults.h"
+#include "repo/repository.h"
+#include "s3/s3_store.h"
+#include "support/fake_clock.h"
 #include "support/restic.h"
 #include "support/server.h"
 
@@ -99,6 +104,42 @@ struct Kept {
   }
 };
 
+// A lock that somebody on that host took so long ago and has not refreshed since: time stands still
+// for its holder.
+enum class Exclusive { no, yes };
+
+class HeldLock {
+ public:
+  HeldLock(const S3Server& s3, const std::string& bucket, const std::string& host,
+           std::chrono::minutes age, Exclusive exclusive = Exclusive::no)
+      : store_(options(s3, bucket), real_clock_),
+        repository_(repo::Repository::open(store_, Secret(kPassword), random_, Call(real_clock_))),
+        clock_(FakeClock::Mode::manual, real_clock_.now() - age) {
+    const std::jthread second_look([this] {
+      if (clock_.wait_for_sleepers(1)) clock_.advance(std::chrono::milliseconds(200));
+    });
+    const repo::LockOwner owner{host, "root", 1, 0, 0};
+    lock_.emplace(exclusive == Exclusive::yes ? repository_.lock_exclusive(owner, {}, Call(clock_))
+                                              : repository_.lock_shared(owner, {}, Call(clock_)));
+  }
+
+ private:
+  static s3::S3Options options(const S3Server& s3, const std::string& bucket) {
+    s3::S3Options options;
+    options.address = s3::make_address(s3.url(), bucket);
+    options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
+    options.user_agent = "kubedr-test";
+    return options;
+  }
+
+  const SystemClock real_clock_;  // S3 refuses requests of another time
+  SystemRandom random_;
+  s3::S3Store store_;
+  repo::Repository repository_;
+  FakeClock clock_;
+  std::optional<repo::Lock> lock_;
+};
+
 std::string short_id(const Json& backup) {
   return backup.at("snapshotId").get<std::string>().substr(0, 8);
 }
@@ -133,11 +174,24 @@ TEST_CASE("retention: beyond retainNumBackups records and snapshots go together"
     const RunResult doubting = kept.run({"backup", kept.name});
     CHECK(doubting.exit.code == 0);
     CHECK(has(doubting.err, "no older backup was removed: record mbr-" + second));
+    // `status` goes on saying so, until it works again.
+    CHECK(has(kept.run({"status", kept.name}).out, "older backups are not removed: "));
     CHECK(kept.run({"sync", "--location", kept.name}).exit.code == 2);
     CHECK(has(kept.run({"sync", "--location", kept.name, "--dry-run"}).out,
               "remove record mbr-" + second));
     CHECK(kept.run({"sync", "--location", kept.name, "--yes"}).ok());
     CHECK(kept.records() == kept.snapshots());
+    CHECK(kept.run({"backup", kept.name}).ok());
+    CHECK_FALSE(has(kept.run({"status", kept.name}).out, "older backups are not removed: "));
+  }
+  SUBCASE("snapshots that vanished with their records stop it once") {
+    REQUIRE(kept.restic({"forget", second}).ok());
+    REQUIRE(kept.kubectl({"delete", "metadatabackuprecord", "mbr-" + second}).ok());
+    const RunResult doubting = kept.run({"backup", kept.name});
+    CHECK(has(doubting.err, "no older backup was removed: the repository lists 2 backups"));
+    CHECK(has(kept.run({"status", kept.name}).out, "older backups are not removed: "));
+    CHECK(kept.backup().at("retention").at("removed").size() == 1);
+    CHECK_FALSE(has(kept.run({"status", kept.name}).out, "older backups are not removed: "));
   }
   SUBCASE("other people's snapshots are left alone") {
     REQUIRE(kept.restic({"backup", "/etc/hostname", "--tag", "mine"}).ok());
@@ -228,6 +282,40 @@ TEST_CASE("sync: records that were lost come back, with the status") {
   CHECK(has(kept.run({"sync", "--location", kept.name}).out, "agree"));
 }
 
+TEST_CASE("sync, prune: an empty repository beside records is not believed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("doubtful", 5);
+  kept.backup();
+  const std::string last = short_id(kept.backup());
+  REQUIRE(kept.restic({"forget", "--unsafe-allow-remove-all", "--tag", "kubedr"}).ok());
+  const RunResult sync = kept.run({"sync", "--location", kept.name, "--yes"});
+  check_failed(sync, 1, "lists no snapshot of any record of policy " + kept.name);
+  check_failed(kept.run({"prune", "--location", kept.name, "--yes"}), 1, "lists no snapshot");
+  CHECK(kept.records().size() == 2);
+  CHECK(kept.run({"sync", "--location", kept.name, "--yes", "--unsafe-allow-remove-all"}).ok());
+  CHECK(kept.records().empty());
+  CHECK(kept.run({"prune", "--location", kept.name, "--yes", "--unsafe-allow-remove-all"}).ok());
+}
+
+TEST_CASE("restore: a lock that nobody can remove is in nobody's way with --no-lock") {
+  const S3Server s3;
+  const BareRepository repository(s3, "worst-day");
+  REQUIRE(repository.run({"init"}).ok());
+  const TempDir folder;
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "db");
+  REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
+  const HeldLock exclusive(s3, "worst-day", "elsewhere", std::chrono::minutes(1), Exclusive::yes);
+  const std::string target = folder / "target";
+  CHECK(repository.run({"restore", "latest", "--target", target, "--retry-lock", "0"}).exit.code ==
+        11);
+  CHECK(repository.run({"restore", "latest", "--target", target, "--no-lock"}).ok());
+  CHECK(read_text(target + "/data/etcd-snapshot.db") == read_text(db));
+  CHECK(repository.run({"check", "--no-lock"}).ok());
+  CHECK(repository
+            .run({"backup", "--no-certs", "--no-lock", "--retry-lock", "0", "--etcd-snapshot", db})
+            .exit.code == 11);
+}
+
 TEST_CASE("keys: an escrow key opens the repository, for restic too, until it is removed") {
   KUBEDR_NEEDS("kube-apiserver");
   const Kept kept("keyed", 100);
@@ -282,6 +370,80 @@ TEST_CASE("locks: those of processes that are gone are removed, those of the liv
   CHECK(has(repository.run({"unlock"}).out, "successfully removed 1 lock"));
   CHECK(repository.run({"prune", "--yes", "--retry-lock", "0"}).ok());
   repository.check_repository();
+}
+
+TEST_CASE("locks: a pod's lock is judged by what the API server says of the pod") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("podlock", 3);
+  ControlPlane& plane = kept.plane;
+  const auto make_pod = [&](const std::string& name, const std::string& node) {
+    plane.apply(fmt::format(R"(
+apiVersion: v1
+kind: Pod
+metadata: {{name: {}, namespace: kubedr-system, labels: {{kubedr.type: backup}}}}
+spec: {{nodeName: {}, hostNetwork: true, containers: [{{name: it, image: none}}]}}
+)",
+                            name, node));
+  };
+  const auto set_phase = [&](const std::string& name, const std::string& phase,
+                             std::chrono::minutes ended = std::chrono::minutes(0)) {
+    Json status = {{"phase", phase}};
+    if (phase != "Running") {
+      const std::string time = format_rfc3339(SystemClock().now() + ended);
+      status["containerStatuses"] =
+          Json::array({{{"name", "it"},
+                        {"ready", false},
+                        {"restartCount", 0},
+                        {"image", "none"},
+                        {"imageID", ""},
+                        {"state", {{"terminated", {{"exitCode", 0}, {"finishedAt", time}}}}}}});
+    }
+    const Json patch = {{"status", status}};
+    REQUIRE(kept.kubectl({"patch", "pod", name, "--subresource=status", "--type=merge", "-p",
+                          patch.dump()})
+                .ok());
+  };
+  const auto stale = [&] {
+    return has(kept.run({"status", kept.name, "--deep"}).out,
+               "kubectl kubedr unlock --location " + kept.name);
+  };
+  const auto take_lock = [&](const std::string& host, std::chrono::minutes age) {
+    return HeldLock(plane.s3(), kept.name, host, age);
+  };
+
+  SUBCASE("its own name, and 31 minutes without a refresh") {
+    make_pod(kept.name, "node-7");
+    set_phase(kept.name, "Running");
+    const HeldLock lock = take_lock(kept.name, std::chrono::minutes(31));
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
+    CHECK_FALSE(stale());
+    set_phase(kept.name, "Failed");
+    CHECK(stale());
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+    CHECK_FALSE(stale());
+  }
+  SUBCASE("a pod that has ended needs no lock, however young that is") {
+    make_pod(kept.name, "node-7");
+    const HeldLock lock = take_lock(kept.name, std::chrono::minutes(1));
+    // One that ended before the lock was taken is not the one that holds it.
+    set_phase(kept.name, "Succeeded", std::chrono::minutes(-5));
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
+    set_phase(kept.name, "Succeeded");
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+  }
+  SUBCASE("the name of the node, as operator mode's restic has it") {
+    make_pod(kept.name, "node-of-" + kept.name);
+    set_phase(kept.name, "Running");
+    const HeldLock lock = take_lock("node-of-" + kept.name, std::chrono::minutes(31));
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
+    set_phase(kept.name, "Succeeded");
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+  }
+  SUBCASE("a host that is no pod is judged by age alone") {
+    const HeldLock old = take_lock("bob-laptop", std::chrono::minutes(31));
+    const HeldLock young = take_lock("bob-laptop", std::chrono::minutes(29));
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+  }
 }
 
 TEST_CASE("ls, dump and stats: say what is there") {

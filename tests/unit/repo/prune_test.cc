@@ -102,6 +102,36 @@ TEST_CASE("prune: so much waste may stay as was said") {
   CHECK(plan(options).packs_repacked.count == 0);
 }
 
+TEST_CASE("prune: a listing that lacks what is known to be there is not believed") {
+  World world;
+  const SnapshotId first = back_up(world, world.store, pages(0, 20), day(0));
+  back_up(world, world.store, pages(10, 30), day(1));
+  PruneOptions options = with_unused(0);
+  options.known = {first.short_hex()};
+  CHECK(prune(world, world.store, options).packs_removed.count == 0);
+  forget(world, world.store, first);
+  const std::uint64_t before = stored(world.store, world.call);
+  CHECK_THROWS_WITH_AS(
+      prune(world, world.store, options),
+      ("prune: snapshot " + first.short_hex() + " is known, and not listed: nothing was changed")
+          .c_str(),
+      Error);
+  CHECK(stored(world.store, world.call) == before);
+}
+
+TEST_CASE("prune: no snapshot at all beside data is not believed, unless it is said") {
+  World world;
+  const SnapshotId only = back_up(world, world.store, pages(0, 20), day(0));
+  forget(world, world.store, only);
+  const std::uint64_t before = stored(world.store, world.call);
+  CHECK_THROWS_AS(prune(world, world.store), Error);
+  CHECK(stored(world.store, world.call) == before);
+  PruneOptions options;
+  options.may_be_empty = true;
+  CHECK(prune(world, world.store, options).used_blobs.count == 0);
+  CHECK(stored(world.store, world.call) == 0);
+}
+
 TEST_CASE("prune: packs that no index names go") {
   World world;
   back_up(world, world.store, pages(0, 10), day(0));

@@ -45,7 +45,7 @@ struct Fleet {
   }
 
   RetentionVerdict choose(std::int64_t keep) const {
-    return choose_victims({policy, snapshots, records, id_of(last).hex(), keep});
+    return choose_victims({policy, snapshots, records, id_of(last).hex(), keep, listed_before});
   }
 
   std::vector<std::string> victims(std::int64_t keep) const {
@@ -64,6 +64,7 @@ struct Fleet {
   std::vector<repo::SavedSnapshot> snapshots;
   std::vector<crd::Record> records;
   std::string last;
+  std::optional<std::int64_t> listed_before;
   int days = 0;
 };
 
@@ -134,6 +135,18 @@ TEST_CASE("retention: a listing shorter than the records is doubted") {
   CHECK(verdict.victims.empty());
   CHECK(verdict.doubt.find("mbr-b") != std::string::npos);
   CHECK_FALSE(verdict.remedy.empty());
+}
+
+TEST_CASE("retention: a listing shorter than the last one is doubted") {
+  Fleet fleet;
+  for (const char* word : {"a", "b", "c"}) fleet.ours(word, "aa", false);
+  fleet.listed_before = 2;
+  CHECK(fleet.victims(1) == Words{"a", "b"});
+  CHECK(fleet.choose(1).listed == 3);
+  fleet.listed_before = 3;
+  CHECK(fleet.choose(1).victims.empty());
+  CHECK(fleet.choose(1).doubt.find("lists 3 backups") != std::string::npos);
+  CHECK(fleet.choose(1).listed == 3);  // what the next one is compared with
 }
 
 TEST_CASE("retention: another etcd stops it until it is adopted, and is counted by itself then") {
