@@ -80,13 +80,15 @@ void require_free_tag(const std::string& tag) {
 }
 
 std::string backup_pod_name(const Services& services, const crd::Policy& policy) {
-  const bool in_pod = !services.pod_name.empty();
-  if (in_pod && services.pod_name != policy.status.backup_pod) return services.pod_name;
-  const std::string base = in_pod ? services.pod_name : policy.ref.name + "-backup-job";
+  const std::string& before = policy.status.backup_pod;
+  const std::string& pod = services.pod_name;
+  const bool again = before == pod || before.starts_with(pod + "-");
+  if (!pod.empty() && !again) return pod;
+  const std::string base = pod.empty() ? policy.ref.name + "-backup-job" : pod;
   std::string name;
   do {
     name = fmt::format("{}-{:05}", base, services.random.next() % 100'000);
-  } while (name == policy.status.backup_pod);
+  } while (name == before);
   return name;
 }
 

@@ -55,8 +55,9 @@ bool names(const crd::Record& record, const repo::SavedSnapshot& saved);
 // errors   usage: a tag that says whose a snapshot is, which none but us may say
 void require_free_tag(const std::string& tag);
 
-// `status.backupPod`: the pod we run in, or a name such as operator mode would have given. Differs
-// from that of the backup before, since the operator's metrics tell backups apart by it.
+// `status.backupPod`: the pod we run in, for its second backup and later ones with five digits
+// more, or a name such as operator mode would have given. Differs for every backup, since the
+// operator's metrics tell them apart by it.
 std::string backup_pod_name(const Services& services, const crd::Policy& policy);
 
 }  // namespace kubedr::workflow

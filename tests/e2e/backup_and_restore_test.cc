@@ -4,9 +4,13 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "base/time.h"
 #include "e2e/world.h"
 #include "support/restic.h"
 #include "support/server.h"
@@ -36,6 +40,39 @@ Json all_keys(EtcdServer& etcd) {
   const Json parsed = parse_json(answer, "range");
   REQUIRE(parsed.at("kvs").size() >= 300);
   return parsed.at("kvs");
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  REQUIRE(gethostname(name.data(), name.size() - 1) == 0);
+  return name.data();
+}
+
+// What restic lists of a backup equals what we said of it.
+void check_listed(const Json& listed, const Json& backup, const std::string& cluster_uid) {
+  CAPTURE(listed.dump(2));
+  CHECK(listed.at("id") == backup.at("snapshotId"));
+  CHECK(listed.value("parent", "") == backup.at("parentId"));
+  CHECK(listed.at("tree").get<std::string>().size() == 64);
+  CHECK(listed.at("paths") == Json{"/data"});
+  CHECK(listed.at("hostname") == host_name());
+  const Json& etcd = backup.at("etcd");
+  CHECK(listed.at("tags") == Json{"kubedr", "policy=kubedr-system/story", "cluster=" + cluster_uid,
+                                  "etcd=" + etcd.at("clusterId").get<std::string>(),
+                                  fmt::format("revision={}", etcd.at("revision").get<int>())});
+  const Json& summary = listed.at("summary");
+  for (const auto& [theirs, ours] : {std::pair{"files_new", "filesNew"},
+                                     {"files_changed", "filesChanged"},
+                                     {"files_unmodified", "filesUnmodified"},
+                                     {"data_added", "dataAdded"},
+                                     {"data_added_packed", "dataAddedPacked"},
+                                     {"total_bytes_processed", "totalBytesProcessed"}}) {
+    CHECK_MESSAGE(summary.at(theirs) == backup.at(ours), theirs);
+  }
+  CHECK(summary.at("total_files_processed") == 6);
+  CHECK(summary.at("backup_start") == listed.at("time"));
+  CHECK(parse_time(summary.at("backup_end").get<std::string>()) >=
+        parse_time(summary.at("backup_start").get<std::string>()));
 }
 
 }  // namespace
@@ -89,6 +126,16 @@ TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic
     CHECK(files_below(theirs) == files_below(ours));
   }
 
+  const RunResult list = restic("0.18", {"snapshots", "--json"}, plane.restic_env("story"));
+  REQUIRE_MESSAGE(list.ok(), list.err);
+  const Json listed = parse_json(list.out, "restic");
+  REQUIRE(listed.size() == 2);
+  const RunResult uid =
+      plane.api().kubectl({"get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"});
+  REQUIRE(uid.ok());
+  check_listed(listed.at(0), first, uid.out);
+  check_listed(listed.at(1), second, uid.out);
+
   const std::string db = ours + "/data/etcd-snapshot.db";
   const std::string etcdutl = find_server("etcdutl").string();
   const RunResult status = run({etcdutl, "snapshot", "status", db, "-w", "json"});
@@ -105,6 +152,34 @@ TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic
   const RunResult secret =
       api.kubectl({"get", "secret", "precious", "-o", "jsonpath={.data.answer}"});
   CHECK(secret.out == "NDI=");
+}
+
+// The operator's metrics count a backup by this name.
+TEST_CASE("backup: in a pod too, each has a backupPod of its own") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("in-a-pod");
+  REQUIRE(plane.kubedr({"init", "in-a-pod"}).ok());
+  std::set<std::string> pods;
+  for (int number = 1; number <= 3; ++number) {
+    CAPTURE(number);
+    const RunResult backup =
+        plane.kubedr({"backup", "in-a-pod"}, "admin", {{"MY_POD_NAME", "nightly-28-x7k2p"}});
+    REQUIRE_MESSAGE(backup.ok(), backup.err);
+    const std::string pod = plane.get("metadatabackuppolicy", "in-a-pod")
+                                .at("status")
+                                .at("backupPod")
+                                .get<std::string>();
+    CHECK(pod.starts_with("nightly-28-x7k2p"));
+    CHECK_MESSAGE(pods.insert(pod).second, pod);
+  }
+  CHECK(pods.count("nightly-28-x7k2p") == 1);
+  std::set<std::string> tellers;
+  for (const Json& event : plane.events_of("in-a-pod")) {
+    if (event.at("reason") != "BackupSucceeded") continue;
+    tellers.insert(event.at("source").at("component").get<std::string>());
+  }
+  CHECK(tellers == pods);
 }
 
 TEST_CASE("restore: writes nothing into a folder that holds something") {

@@ -254,3 +254,19 @@ TEST_CASE("faults: a certificates' folder with something unreadable fails the ba
   std::filesystem::rename(folder / "elsewhere", certs);
   policy.check_next_backup_works();
 }
+
+TEST_CASE("faults: a link that leads out of the certificates' folder is followed, with a warning") {
+  const Stored stored;
+  const TempDir folder;
+  const std::filesystem::path certs = make_certificates(folder);
+  const std::string target = folder.write("elsewhere/ca.crt", "of another folder").string();
+  std::filesystem::create_symlink("../elsewhere/ca.crt", certs / "other.crt");
+  const RunResult backup = stored.repository.run({"backup", "--certs-dir", certs.string()});
+  CHECK_MESSAGE(backup.ok(), backup.err);
+  CHECK_MESSAGE(has(backup.err, fmt::format("{}: leads out of the certificates' folder, to {}",
+                                            (certs / "other.crt").string(), target)),
+                backup.err);
+  CHECK_FALSE(has(backup.err, "current.crt"));  // a link within it
+  CHECK(stored.repository.run({"dump", "latest", "/data/certificates/other.crt"}).out ==
+        "of another folder");
+}

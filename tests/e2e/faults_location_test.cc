@@ -160,6 +160,32 @@ TEST_CASE("faults: init makes no repository with a password that ends in a newli
   CHECK(restic("0.18", {"cat", "config"}, plane.restic_env("new-newline")).exit.code != 0);
 }
 
+TEST_CASE("faults: while S3 does not answer, a location is Initializing") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  ByteProxy proxy(plane.s3().port());
+  plane.add_location("waiting", fmt::format("http://127.0.0.1:{}", proxy.port()));
+  ProxyRules stall;
+  stall.stall_at = 0;
+  proxy.set(stall);
+  Process init =
+      start_kubedr({"init", "waiting", "--kubeconfig", plane.api().kubeconfig().string()});
+  REQUIRE_MESSAGE(eventually([&] { return !proxy.requests().empty(); }), init.err());
+  Json object = plane.get("backuplocation", "waiting");
+  CHECK(object.at("status").at("initStatus") == "Initializing");
+  CHECK(object.at("status").at("initErrorMessage") == "");
+  CHECK(object.at("status").at("observedGeneration") == 1);
+  CHECK(plane.events_of("waiting").empty());
+
+  proxy.set({});
+  const auto end = init.wait(std::chrono::seconds(60));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, init.err());
+  object = plane.get("backuplocation", "waiting");
+  CHECK(object.at("status").at("initStatus") == "Completed");
+  CHECK(plane.events_of("waiting").size() == 1);
+}
+
 TEST_CASE("faults: init of an endpoint where nobody listens") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();

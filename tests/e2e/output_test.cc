@@ -393,13 +393,14 @@ metadata: {name: mbr-0000feed, namespace: kubedr-system}
 spec: {snapshotId: 0000feed, policy: apart, backuploc: apart}
 )");
   CHECK(codes_of(findings_of(plane, "apart")).empty());
-  check_finding(plane, "apart", "record-without-snapshot",
-                "kubectl -n kubedr-system delete metadatabackuprecord mbr-0000feed", {"--deep"});
+  check_finding(plane, "apart", "record-without-snapshot", "kubectl kubedr sync --location apart",
+                {"--deep"});
 
   const std::string record =
       plane.get("MetadataBackupPolicy", "apart").at("status").at("mbrName").get<std::string>();
   for (const std::string& name : {record, std::string("mbr-0000feed")}) {
     REQUIRE(plane.api().kubectl({"-n", kNamespace, "delete", "metadatabackuprecord", name}).ok());
   }
-  check_finding(plane, "apart", "snapshot-without-record", "restored by its id", {"--deep"});
+  check_finding(plane, "apart", "snapshot-without-record", "kubectl kubedr sync --location apart",
+                {"--deep"});
 }
