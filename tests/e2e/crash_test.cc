@@ -10,7 +10,6 @@
 
 #include "base/sha256.h"
 #include "e2e/faults.h"
-#include "s3/s3_store.h"
 #include "support/restic.h"
 #include "support/server.h"
 
@@ -23,15 +22,8 @@ namespace {
 void copy_bucket(const S3Server& s3, const std::string& from, const std::string& to) {
   const SystemClock clock;
   const Call call = Call(clock).within(std::chrono::seconds(30));
-  const auto open = [&](const std::string& bucket) {
-    s3::S3Options options;
-    options.address = s3::make_address(s3.url(), bucket);
-    options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
-    options.user_agent = "kubedr-test";
-    return std::make_unique<s3::S3Store>(std::move(options), clock);
-  };
-  const auto source = open(from);
-  const auto target = open(to);
+  const auto source = open_bucket(s3, from, clock);
+  const auto target = open_bucket(s3, to, clock);
   target->create(call);
   const auto copy = [&](const storage::FileName& name) {
     const Bytes bytes = source->load(name, std::size_t{1} << 28, call);

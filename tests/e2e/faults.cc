@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "s3/s3_store.h"
 #include "support/restic.h"
 
 namespace kubedr::test {
@@ -220,6 +221,15 @@ std::vector<std::string> BareRepository::snapshot_ids() const {
 
 void BareRepository::check_repository() const {
   check_with_restic(restic_env());
+}
+
+std::unique_ptr<storage::Store> open_bucket(const S3Server& s3, const std::string& bucket,
+                                            const Clock& clock) {
+  s3::S3Options options;
+  options.address = s3::make_address(s3.url(), bucket);
+  options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
+  options.user_agent = "kubedr-test";
+  return std::make_unique<s3::S3Store>(std::move(options), clock);
 }
 
 EtcdServer& plain_etcd() {

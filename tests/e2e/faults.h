@@ -4,12 +4,15 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "e2e/world.h"
+#include "storage/store.h"
 #include "support/byte_proxy.h"
 
 // What the stories of faults ask again and again.
@@ -94,6 +97,10 @@ class BareRepository {
   std::string url_;
   std::map<std::string, std::string> env_;
 };
+
+// Our own way to the files of that bucket.
+std::unique_ptr<storage::Store> open_bucket(const S3Server& s3, const std::string& bucket,
+                                            const Clock& clock);
 
 // One etcd without TLS and with some MB in it, shared by the stories of a test binary.
 EtcdServer& plain_etcd();

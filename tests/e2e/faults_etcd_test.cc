@@ -145,17 +145,31 @@ TEST_CASE("faults: one bit flipped in etcd's stream is no backup") {
   CHECK(stored.repository.snapshot_ids().size() == 2);
 }
 
-TEST_CASE("faults: a flipped bit is told by status and event") {
+TEST_CASE("faults: what happens to etcd's stream is told by status and event") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
-  BackedUpPolicy policy(plane, "flipped");
+  BackedUpPolicy policy(plane, "streams");
   ByteProxy proxy(plain_etcd().port());
-  ProxyRules rules;
-  rules.flip_at = kInTheStream;
-  rules.every_connection = true;
-  proxy.set(rules);
-  check_failed(policy.backup({"--etcd-endpoint", through(proxy), "--any-etcd"}), 22, "digest");
-  policy.check_failure_is_published("digest");
+
+  struct Fault {
+    std::optional<std::uint64_t> ProxyRules::*at;
+    int code;
+    std::string text;
+  };
+
+  for (const Fault& fault : {Fault{&ProxyRules::flip_at, 22, "digest"},
+                             {&ProxyRules::cut_at, 20, through(proxy)},
+                             {&ProxyRules::stall_at, 20, "no answer within the time allowed"}}) {
+    CAPTURE(fault.code);
+    ProxyRules rules;
+    rules.*fault.at = kInTheStream;
+    rules.every_connection = true;
+    proxy.set(rules);
+    const std::vector<std::string> flags = {"--etcd-endpoint", through(proxy), "--any-etcd",
+                                            "--timeout", "8s"};
+    check_failed(policy.backup(flags), fault.code, fault.text);
+    policy.check_failure_is_published(fault.text);
+  }
   policy.check_next_backup_works();
 }
 

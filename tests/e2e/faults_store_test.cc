@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "base/sha256.h"
 #include "e2e/faults.h"
 #include "support/restic.h"
 #include "support/server.h"
@@ -21,6 +22,22 @@ using namespace kubedr;
 using namespace kubedr::test;
 
 namespace {
+
+// A repository of version 3 that opens with kPassword, in base64; scrypt's N is small, to be quick.
+constexpr char kVersion3Config[] =
+    "m4dwCSkX9OKbOHAPylarQCvHN34jOC7FwoHzCbpuLJnC8T7W4eIfJ6c4kOnO3VNuPqy8fzWZlICbg1bPaLd2vyoK"
+    "wbwCKpGHLi19kmo9kGs1ztvdfuorJ/y6e1wRmd44RvkySBw/GfGDNgWbMcd9fkgnwFCTi9y7kOWz2e0XLyziQo5w"
+    "N/E73qkD/5dw0jHuOmckEqiNAApkn4o=";
+constexpr char kVersion3KeyId[] =
+    "9ed17c0755d0775a82e7d7053dacd59055bb00ca9c3f82d53abed58b38e9074e";
+constexpr char kVersion3Key[] =
+    "eyJjcmVhdGVkIjoiMjAyNi0xMS0yMlQyMzozNDoyOS42MjY3MTY0OTdaIiwidXNlcm5hbWUiOiJyb290IiwiaG9z"
+    "dG5hbWUiOiJub2RlLTEiLCJrZGYiOiJzY3J5cHQiLCJOIjoxMDI0LCJyIjo4LCJwIjoxLCJzYWx0IjoieUlkQnU0"
+    "bjA1Vmh6WmZwZThpSDZDcTc2b3E1TUdtbnBoZlFYc211d3NmSWRlYitITzJ6dXpsdnZDTHVIMUowcitGdU1kSUpD"
+    "QzlQMmh3L09XN1AyWnc9PSIsImRhdGEiOiJCU0E3QTFPUWJlWjVFM1hEakNSaUxCQnRyZUN5anZESWZIWlpTRy96"
+    "R2o4alRGZU1MSTJtMTMwc0dzRW5qREptYlF3U3YwT1FvNmF6VjhOZWRBcmcvc3lTNDhhVmo3dFh3VWxnSE43RXd6"
+    "WFQzZmwzenM1R2V1VEF6WlU0SSt4UXFSN3cyZ09DZGdaQStXUTdNUEZ3U0xENXBRZVdCdDJCZlNqTFcwWlhnLzN0"
+    "Y3FNOEV3ck4xb041Vkw2d0VZNkFIU21PRUpsL1YxRGFvTjRLQ0VHWk1RPT0ifQ==";
 
 void flip_a_bit(const std::filesystem::path& file) {
   std::string content = read_text(file);
@@ -189,22 +206,11 @@ TEST_CASE("faults: waits for a lock that goes within --retry-lock") {
 
 TEST_CASE("faults: a config of a version that is not known yet") {
   const TempDir folder;
-  // A repository of version 3 that opens with kPassword; scrypt's N is small, to be quick.
   const auto put = [&](const std::string& name, const char* content) {
     folder.write("repository/" + name, as_text(from_base64(content).value()));
   };
-  put("config",
-      "m4dwCSkX9OKbOHAPylarQCvHN34jOC7FwoHzCbpuLJnC8T7W4eIfJ6c4kOnO3VNuPqy8fzWZlICbg1bPaLd2vyoK"
-      "wbwCKpGHLi19kmo9kGs1ztvdfuorJ/y6e1wRmd44RvkySBw/GfGDNgWbMcd9fkgnwFCTi9y7kOWz2e0XLyziQo5w"
-      "N/E73qkD/5dw0jHuOmckEqiNAApkn4o=");
-  put("keys/9ed17c0755d0775a82e7d7053dacd59055bb00ca9c3f82d53abed58b38e9074e",
-      "eyJjcmVhdGVkIjoiMjAyNi0xMS0yMlQyMzozNDoyOS42MjY3MTY0OTdaIiwidXNlcm5hbWUiOiJyb290IiwiaG9z"
-      "dG5hbWUiOiJub2RlLTEiLCJrZGYiOiJzY3J5cHQiLCJOIjoxMDI0LCJyIjo4LCJwIjoxLCJzYWx0IjoieUlkQnU0"
-      "bjA1Vmh6WmZwZThpSDZDcTc2b3E1TUdtbnBoZlFYc211d3NmSWRlYitITzJ6dXpsdnZDTHVIMUowcitGdU1kSUpD"
-      "QzlQMmh3L09XN1AyWnc9PSIsImRhdGEiOiJCU0E3QTFPUWJlWjVFM1hEakNSaUxCQnRyZUN5anZESWZIWlpTRy96"
-      "R2o4alRGZU1MSTJtMTMwc0dzRW5qREptYlF3U3YwT1FvNmF6VjhOZWRBcmcvc3lTNDhhVmo3dFh3VWxnSE43RXd6"
-      "WFQzZmwzenM1R2V1VEF6WlU0SSt4UXFSN3cyZ09DZGdaQStXUTdNUEZ3U0xENXBRZVdCdDJCZlNqTFcwWlhnLzN0"
-      "Y3FNOEV3ck4xb041Vkw2d0VZNkFIU21PRUpsL1YxRGFvTjRLQ0VHWk1RPT0ifQ==");
+  put("config", kVersion3Config);
+  put(std::string("keys/") + kVersion3KeyId, kVersion3Key);
   const BareRepository repository((folder / "repository").string());
   const auto before = files_below(folder / "repository");
   const RunResult backup = repository.run({"backup"});
@@ -225,6 +231,36 @@ TEST_CASE("faults: a damaged config") {
   check_failed(repository.run({"snapshots"}), 22, "config");
   check_failed(repository.run({"init", "--if-needed"}), 22, "config");
   CHECK(files_below(folder / "repository") == before);
+}
+
+TEST_CASE("faults: a config that cannot be used is told by status and event") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "odd-config");
+  const SystemClock clock;
+  const Call call = Call(clock).within(std::chrono::minutes(2));
+  const auto store = open_bucket(plane.s3(), "odd-config", clock);
+  const auto put = [&](const storage::FileName& name, const Bytes& bytes) {
+    store->save(name, bytes, sha256(bytes), storage::SaveMode::replace, call);
+  };
+  const storage::FileName config{storage::FileKind::config, {}};
+  const Bytes good = store->load(config, std::size_t{1} << 16, call);
+
+  Bytes damaged = good;
+  damaged[damaged.size() / 2] ^= 1;
+  put(config, damaged);
+  check_failed(policy.backup(), 22, "config");
+  put(config, good);
+  policy.check_failure_is_published("config");
+
+  const storage::FileName key{storage::FileKind::key, kVersion3KeyId};
+  put(key, from_base64(kVersion3Key).value());
+  put(config, from_base64(kVersion3Config).value());
+  check_failed(policy.backup(), 2, "version");
+  put(config, good);
+  store->remove(key, call);
+  policy.check_failure_is_published("version");
+  policy.check_next_backup_works();
 }
 
 TEST_CASE("faults: a full disk loses nothing that was stored before") {

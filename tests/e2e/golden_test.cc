@@ -25,6 +25,8 @@ namespace {
 constexpr char kLocation[] = "local-minio";
 constexpr char kBucket[] = "testbucket62";
 constexpr char kPolicy[] = "test-backup";
+constexpr char kRestore[] = "mr1";
+constexpr char kRestorePod[] = "mr1-mr";
 
 // What may differ between two clusters, and nothing else may. A value of the keys is only replaced
 // if it has the form that it must have, so that a wrong one stays and is seen.
@@ -39,7 +41,7 @@ const std::vector<Rule>& rules() {
   static constexpr char kAsctime[] =
       R"(^(Sun|Mon|Tue|Wed|Thu|Fri|Sat) [A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d \d{4}$)";
   static const std::vector<Rule> all = {
-      {{"creationTimestamp", "firstTimestamp", "lastTimestamp"}, kRfc3339, "<time>"},
+      {{"creationTimestamp", "firstTimestamp", "lastTimestamp", "restoreTime"}, kRfc3339, "<time>"},
       {{"initTime", "backupTime"}, kAsctime, "<time>"},
       // The captures' operator wrote backupTime so; the seed page has asctime, and wins.
       {{"backupTime"}, kRfc3339, "<time>"},
@@ -48,6 +50,7 @@ const std::vector<Rule>& rules() {
       {{"snapshotId"}, "^[0-9a-f]{8}$", "<id>"},
       {{"mbrName", "name"}, "^mbr-[0-9a-f]{8}$", "mbr-<id>"},
       {{"message"}, "snapshot ID: [0-9a-f]{8}$", "snapshot ID: <id>"},
+      {{"message"}, "^Restore from snapshot [0-9a-f]{8} completed$", "Restored <id>"},
       {{"totalDurationSecs"}, R"(^\d+\.\d{1,9}$)", "<seconds>"},
       {{"backupPod", "component"}, R"(^test-backup-backup-job-\d{5}$)", "<pod>"},
       {{"name"}, R"(^(kubedr\.catalogicsoftware\.com-v1alpha1-.*)-\d+$)", "$1-<version>"},
@@ -132,6 +135,7 @@ struct View {
   std::string err;
   Json location;
   Json policy;
+  Json restore;  // in the last step
   std::vector<Json> records;
   std::vector<Json> events;
   std::string version_before;  // of the object the step works on, when it began
@@ -145,18 +149,23 @@ class Story {
     return story;
   }
 
-  View init_succeeded, init_failed, first_backup, second_backup, failed_backup;
+  View init_succeeded, init_failed, first_backup, second_backup, failed_backup, restored;
   std::string event_rows, tables;
 
  private:
   Story() : certificates_(make_certificates(folder_)) {
     create();
-    init_succeeded = step("BackupLocation", {"init", kLocation});
-    init_failed = step("BackupLocation", {"init", kLocation});
-    first_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
-    second_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
+    init_succeeded = step("BackupLocation", kLocation, {"init", kLocation});
+    init_failed = step("BackupLocation", kLocation, {"init", kLocation});
+    first_backup = step("MetadataBackupPolicy", kPolicy, {"backup", kPolicy});
+    second_backup = step("MetadataBackupPolicy", kPolicy, {"backup", kPolicy});
     std::filesystem::rename(certificates_, folder_ / "moved");
-    failed_backup = step("MetadataBackupPolicy", {"backup", kPolicy});
+    failed_backup = step("MetadataBackupPolicy", kPolicy, {"backup", kPolicy});
+    create_restore(first_backup.records.at(0).at("metadata").at("name"));
+    restored = step("MetadataRestore", kRestore,
+                    {"restore", "--resource", kRestore, "--target", (folder_ / "claim").string()},
+                    {{"MY_POD_NAME", kRestorePod}});
+    restored.restore = plane_.get("MetadataRestore", kRestore);
     event_rows = kubectl({"get", "event"});
     tables = kubectl({"get", "backuplocations,metadatabackuppolicies,metadatabackuprecords"});
   }
@@ -206,6 +215,31 @@ spec:
     REQUIRE_MESSAGE(created.ok(), created.err);
   }
 
+  // Of that record into a claim, and the pod that mounts it.
+  void create_restore(const Json& record) {
+    std::filesystem::create_directory(folder_ / "claim");
+    const Json restore = {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+                          {"kind", "MetadataRestore"},
+                          {"metadata", {{"name", kRestore}, {"namespace", kNamespace}}},
+                          {"spec", {{"mbrName", record}, {"pvcName", "p"}}}};
+    const Json container = {
+        {"name", "kubedr"},
+        {"image", "kubedr"},
+        {"volumeMounts", {{{"name", "target"}, {"mountPath", (folder_ / "claim").string()}}}}};
+    const Json volume = {{"name", "target"}, {"persistentVolumeClaim", {{"claimName", "p"}}}};
+    const Json pod = {{"apiVersion", "v1"},
+                      {"kind", "Pod"},
+                      {"metadata", {{"name", kRestorePod}, {"namespace", kNamespace}}},
+                      {"spec",
+                       {{"automountServiceAccountToken", false},
+                        {"containers", {container}},
+                        {"volumes", {volume}}}}};
+    for (const Json& object : {restore, pod}) {
+      const RunResult created = plane_.api().kubectl({"create", "-f", "-"}, object.dump());
+      REQUIRE_MESSAGE(created.ok(), created.err);
+    }
+  }
+
   std::vector<Json> list(const std::string& kind) {
     std::vector<Json> items;
     const Json all = parse_json(kubectl({"get", kind, "-o", "json"}), kind);
@@ -215,10 +249,11 @@ spec:
     return items;
   }
 
-  View step(const std::string& kind, const std::vector<std::string>& args) {
+  View step(const std::string& kind, const std::string& name, const std::vector<std::string>& args,
+            const std::map<std::string, std::string>& env = {}) {
     View view;
-    view.version_before = std::to_string(version_of(plane_.get(kind, args.at(1))));
-    const RunResult result = plane_.kubedr(args);
+    view.version_before = std::to_string(version_of(plane_.get(kind, name)));
+    const RunResult result = plane_.kubedr(args, "admin", env);
     view.exit_code = result.exit.code;
     view.err = result.err;
     view.location = plane_.get("BackupLocation", kLocation);
@@ -233,6 +268,11 @@ spec:
   std::filesystem::path certificates_;
 };
 
+const Json& object_of(const View& view, const std::string& kind) {
+  if (kind == "BackupLocation") return view.location;
+  return kind == "MetadataRestore" ? view.restore : view.policy;
+}
+
 void check_events(const View& view, const std::string& file) {
   const std::vector<Json> expected = captured(file, "Event");
   REQUIRE(view.events.size() == expected.size());
@@ -243,8 +283,7 @@ void check_events(const View& view, const std::string& file) {
   const Json& newest = view.events.back();
   const Json& object = newest.at("involvedObject");
   CHECK(object.at("resourceVersion") == view.version_before);
-  const bool of_location = object.at("kind") == "BackupLocation";
-  CHECK(object.at("uid") == (of_location ? view.location : view.policy).at("metadata").at("uid"));
+  CHECK(object.at("uid") == object_of(view, object.at("kind")).at("metadata").at("uid"));
   CHECK(newest.at("metadata").at("name") ==
         fmt::format("kubedr.catalogicsoftware.com-v1alpha1-{}-{}-{}",
                     object.at("kind").get<std::string>(), object.at("name").get<std::string>(),
@@ -295,7 +334,7 @@ std::multiset<std::vector<std::string>> event_rows(const std::string& text) {
     cells.erase(cells.begin());
     if (cells[1] == "BackupFailed") cells[3] = "<why>";
     cells[3] = normalized_text("message", cells[3]);
-    if (cells[1] != "RestoreSucceeded") rows.insert(cells);
+    rows.insert(cells);
   }
   return rows;
 }
@@ -393,12 +432,25 @@ TEST_CASE("cluster view: a failed backup changes four fields and keeps the last 
   CHECK_MESSAGE(view.err.find(why) != std::string::npos, view.err);
 }
 
+TEST_CASE("cluster view: a restore into a claim leaves what operator mode leaves") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const View& before = Story::shared().failed_backup;
+  const View& view = Story::shared().restored;
+  REQUIRE_MESSAGE(view.exit_code == 0, view.err);
+  check_equal(normalized(view.restore),
+              normalized(only(captured("6-restore.yaml", "MetadataRestore"))));
+  check_events(view, "6-restore.yaml");
+  CHECK(view.location == before.location);
+  CHECK(view.policy == before.policy);
+  CHECK(view.records == before.records);
+}
+
 TEST_CASE("cluster view: kubectl get event shows operator mode's rows") {
   KUBEDR_NEEDS("kube-apiserver");
   const Story& story = Story::shared();
   const std::string captured = read_text(KUBEDR_TEST_DATA "/operator-mode/events.txt");
   const auto expected = event_rows(captured);
-  CHECK(expected.size() == 6);  // a header, two inits, three backups
+  CHECK(expected.size() == 7);  // a header, two inits, three backups, a restore
   CHECK(event_rows(story.event_rows) == expected);
 
   // The rows of the seed page.
