@@ -199,6 +199,68 @@ TEST_CASE("faults: a token that the API server does not know") {
   CHECK_FALSE(has(result.err, "stale-token-of-yesterday"));
 }
 
+TEST_CASE("faults: a service account's token that has expired, until its file has a new one") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const auto kubectl = [&](std::vector<std::string> args) {
+    args.insert(args.begin(), {"-n", kNamespace});
+    const RunResult result = plane.api().kubectl(args);
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    return result.out;
+  };
+  kubectl({"create", "serviceaccount", "robot"});
+  kubectl({"create", "clusterrolebinding", "robot", "--clusterrole=cluster-admin",
+           "--serviceaccount=kubedr-system:robot"});
+  const std::string uid =
+      kubectl({"get", "serviceaccount", "robot", "-o", "jsonpath={.metadata.uid}"});
+  const TempDir folder;
+  const std::string config =
+      folder
+          .write("config", replaced(kubeconfig_text(plane), "token: " + KubeApi::token("admin"),
+                                    "tokenFile: secrets/token"))
+          .string();
+  const auto status_with = [&](const std::string& token) {
+    folder.write("secrets/token", token);
+    return test::kubedr({"status", "--fail-on", "never", "--kubeconfig", config});
+  };
+  const RunResult fresh =
+      status_with(plane.api().account_token("robot", uid, std::chrono::hours(1)));
+  CHECK_MESSAGE(fresh.ok(), fresh.err);
+  const std::string old = plane.api().account_token("robot", uid, -std::chrono::minutes(10));
+  const RunResult expired = status_with(old);
+  check_failed(expired, 21, "Unauthorized");
+  CHECK_FALSE(has(expired.err, old));
+  const RunResult renewed = status_with(kubectl({"create", "token", "robot"}));
+  CHECK_MESSAGE(renewed.ok(), renewed.err);
+}
+
+TEST_CASE("kubeconfig: a client certificate, and the name that the server's certificate is for") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const auto status_as = [&](const CertificateRequest& user, const std::string& server_name) {
+    const Certificate client = plane.api().certificates().issue(user);
+    folder.write("client.crt", client.certificate_pem);
+    folder.write("client.key", client.key_pem);
+    std::string text = replaced(kubeconfig_text(plane), "token: " + KubeApi::token("admin"),
+                                "{client-certificate: client.crt, client-key: client.key}");
+    // This machine by a name that is not in its certificate.
+    text = replaced(text, "127.0.0.1", "api.localhost");
+    if (!server_name.empty()) {
+      text = replaced(text, "server: ", "tls-server-name: " + server_name + "\n    server: ");
+    }
+    return test::kubedr(
+        {"status", "--fail-on", "never", "--kubeconfig", folder.write("config", text).string()});
+  };
+  const CertificateRequest admin = {"carol", {}, {"system:masters"}};
+  check_failed(status_as(admin, ""), 21, "certificate");
+  check_failed(status_as(admin, "kubernetes.example"), 21, "certificate");
+  const RunResult named = status_as(admin, "kubernetes.default.svc");
+  CHECK_MESSAGE(named.ok(), named.err);
+  check_failed(status_as({"mallory", {}, {}}, "kubernetes.default.svc"), 21,
+               "\"mallory\" cannot list");
+}
+
 TEST_CASE("faults: an API server that is not there, or not trusted") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();

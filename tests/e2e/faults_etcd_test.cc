@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -49,6 +50,19 @@ struct Stored {
     CHECK(files_below(folder / "repository/locks").empty());
   }
 };
+
+// As a user whom modes stop: root reads whatever it likes.
+RunResult backup_bound_by_modes(ControlPlane& plane, const std::string& policy) {
+  const TempDir home;
+  ProcessOptions options;
+  options.env = {{"HOME", home.path().string()}};
+  std::vector<std::string> argv = {KUBEDR_BINARY, "backup", policy, "--kubeconfig",
+                                   plane.api().kubeconfig().string()};
+  if (geteuid() == 0) {
+    argv.insert(argv.begin(), {"setpriv", "--bounding-set=-dac_override,-dac_read_search"});
+  }
+  return run(argv, options);
+}
 
 }  // namespace
 
@@ -266,6 +280,24 @@ TEST_CASE("faults: a certificates' folder with something unreadable fails the ba
   check_failed(missing, 4, certs.string());
   policy.check_failure_is_published(certs.string());
   std::filesystem::rename(folder / "elsewhere", certs);
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a certificates' folder, or a file in it, that this user may not read") {
+  KUBEDR_NEEDS("kube-apiserver");
+  namespace fs = std::filesystem;
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const fs::path certs = make_certificates(folder);
+  BackedUpPolicy policy(plane, "closed-certs", {{"certsDir", certs.string()}});
+  for (const fs::path& closed : {certs, certs / "etcd/ca.crt"}) {
+    CAPTURE(closed.string());
+    const fs::perms before = fs::status(closed).permissions();
+    fs::permissions(closed, fs::perms::none);
+    check_failed(backup_bound_by_modes(plane, "closed-certs"), 21, closed.string() + ": open");
+    policy.check_failure_is_published("Permission denied");
+    fs::permissions(closed, before);
+  }
   policy.check_next_backup_works();
 }
 

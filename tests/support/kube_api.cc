@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include "base/hex.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "support/server.h"
 
@@ -13,6 +17,15 @@ namespace {
 std::string token_line(const KubeUser& user) {
   return fmt::format("{},{},uid-of-{},\"{}\"\n", KubeApi::token(user.name), user.name, user.name,
                      join(user.groups, ","));
+}
+
+// As in tokens: another alphabet, without padding.
+std::string base64_url(std::string_view text) {
+  std::string encoded = to_base64(as_bytes(text));
+  std::replace(encoded.begin(), encoded.end(), '+', '-');
+  std::replace(encoded.begin(), encoded.end(), '/', '_');
+  encoded.erase(std::min(encoded.find('='), encoded.size()));
+  return encoded;
 }
 
 }  // namespace
@@ -72,6 +85,25 @@ void KubeApi::start() {
   const Secret admin("Bearer " + token("admin"));
   wait_until_ready(*process_, options.log,
                    [&] { return answers(client, url() + "/readyz", admin); });
+}
+
+std::string KubeApi::account_token(const std::string& account, const std::string& uid,
+                                   std::chrono::seconds valid) const {
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  const std::int64_t begin = (now - std::chrono::hours(1)).count();
+  const Json claims = {
+      {"iss", url()},
+      {"aud", {url()}},
+      {"iat", begin},
+      {"nbf", begin},
+      {"exp", (now + valid).count()},
+      {"sub", "system:serviceaccount:kubedr-system:" + account},
+      {"kubernetes.io",
+       {{"namespace", "kubedr-system"}, {"serviceaccount", {{"name", account}, {"uid", uid}}}}}};
+  const std::string text =
+      base64_url(Json{{"alg", "ES256"}}.dump()) + "." + base64_url(claims.dump());
+  return text + "." + base64_url(sign_token(read_text(dir_ / "service-account.key"), text));
 }
 
 std::filesystem::path KubeApi::kubeconfig(const std::string& user) const {

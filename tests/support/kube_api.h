@@ -1,6 +1,7 @@
 #ifndef KUBEDR_SUPPORT_KUBE_API_H
 #define KUBEDR_SUPPORT_KUBE_API_H
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -42,6 +43,11 @@ class KubeApi {
 
   // Issues certificates that the server trusts: common name is the user, organizations the groups.
   const Certificates& certificates() const { return certificates_; }
+
+  // A token of a service account of kubedr-system as this server makes them, that ends so long from
+  // now; `uid` is the account's.
+  std::string account_token(const std::string& account, const std::string& uid,
+                            std::chrono::seconds valid) const;
 
   // A kubeconfig file of that user, by token.
   std::filesystem::path kubeconfig(const std::string& user = "admin") const;
