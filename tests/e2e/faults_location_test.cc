@@ -1,8 +1,11 @@
 // Wrong names, wrong Secrets, and init where something is in its way.
 
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fmt/core.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
@@ -46,6 +49,54 @@ void check_init_failure_is_published(ControlPlane& plane, const std::string& loc
   CHECK(events[0].at("reason") == "InitFailed");
   CHECK(events[0].at("message") == message);
 }
+
+// A location's keys with the rights that a repository's upkeep needs and no others, by MinIO's
+// AssumeRole: they come with a session token.
+std::map<std::string, std::string> temporary_keys(const S3Server& s3) {
+  const Json statement = {{"Effect", "Allow"},
+                          {"Action",
+                           {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject",
+                            "s3:DeleteObject"}},
+                          {"Resource", {"arn:aws:s3:::*"}}};
+  const Json policy = {{"Version", "2012-10-17"}, {"Statement", {statement}}};
+  const RunResult answer =
+      run({"curl", "-sS", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:sts", "--user",
+           s3.access_key() + ":" + s3.secret_key(), "--data", "Action=AssumeRole", "--data",
+           "Version=2011-06-15", "--data-urlencode", "Policy=" + policy.dump(), s3.url()});
+  const auto field = [&](const std::string& name) {
+    const std::size_t begin = answer.out.find("<" + name + ">");
+    REQUIRE_MESSAGE(begin != std::string::npos, (answer.out + answer.err));
+    const std::size_t text = begin + name.size() + 2;
+    return answer.out.substr(text, answer.out.find("</", text) - text);
+  };
+  return {{"access_key", field("AccessKeyId")},
+          {"secret_key", field("SecretAccessKey")},
+          {"session_token", field("SessionToken")}};
+}
+
+// A port of 127.0.0.1 where no connection is taken and none refused: its queue is full.
+class DeafPort {
+ public:
+  DeafPort() : number_(free_port()) {
+    const sockaddr_in address{
+        AF_INET, htons(static_cast<std::uint16_t>(number_)), {htonl(INADDR_LOOPBACK)}, {}};
+    const auto* const at = reinterpret_cast<const sockaddr*>(&address);
+    listener_ = FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(bind(listener_.get(), at, sizeof address) == 0);
+    REQUIRE(listen(listener_.get(), 0) == 0);
+    for (FileDescriptor& waiting : waiting_) {
+      waiting = FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      connect(waiting.get(), at, sizeof address);
+    }
+  }
+
+  int number() const { return number_; }
+
+ private:
+  const int number_;
+  FileDescriptor listener_;
+  std::array<FileDescriptor, 4> waiting_;
+};
 
 }  // namespace
 
@@ -197,6 +248,23 @@ TEST_CASE("faults: init of an endpoint where nobody listens") {
   check_init_failure_is_published(plane, "nobody-there", "Fatal: ");
 }
 
+TEST_CASE("faults: a backup to an endpoint that does not even refuse a connection") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "no-answer");
+  const DeafPort port;
+  const std::string url = fmt::format("http://127.0.0.1:{}", port.number());
+  plane.add_location("no-answer", url);
+  const auto begin = std::chrono::steady_clock::now();
+  const RunResult deaf = policy.backup({"-v", "--timeout", "12s"});
+  check_failed(deaf, 20, url);
+  CHECK(has(deaf.err, url + ": could not connect in time"));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+  policy.check_failure_is_published(url);
+  plane.add_location("no-answer");
+  policy.check_next_backup_works();
+}
+
 TEST_CASE("faults: init of an endpoint whose host is unknown") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
@@ -263,6 +331,28 @@ TEST_CASE("faults: a bucket that S3 will not make is named, with S3's reason") {
   CHECK((init.exit.code == 1 || init.exit.code == 2));
   check_failed(init, init.exit.code, "Not_A_Bucket");
   check_init_failure_is_published(plane, "bad-bucket", "Not_A_Bucket");
+}
+
+TEST_CASE("faults: keys that may write into a bucket but make none") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("no-maker");
+  for (const auto& [key, value] : temporary_keys(plane.s3())) {
+    set_key(plane, "no-maker-creds", key, value);
+  }
+  const RunResult init = plane.kubedr({"init", "no-maker"});
+  check_failed(init, 21, "make bucket no-maker: 403 AccessDenied");
+  check_init_failure_is_published(plane, "no-maker", "Access Denied");
+
+  // Once somebody made it, these rights are all that is needed.
+  const SystemClock clock;
+  open_bucket(plane.s3(), "no-maker", clock)->create(Call(clock).within(std::chrono::seconds(30)));
+  const RunResult made = plane.kubedr({"init", "no-maker"});
+  CHECK_MESSAGE(made.ok(), made.err);
+  const RunResult backup = plane.kubedr({"backup", "no-maker"});
+  CHECK_MESSAGE(backup.ok(), backup.err);
+  set_key(plane, "no-maker-creds", "session_token", std::nullopt);
+  check_failed(plane.kubedr({"snapshots", "no-maker"}), 21, "security token");
 }
 
 TEST_CASE("faults: init where a repository is already fails as the seed page shows it") {

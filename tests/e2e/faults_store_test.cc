@@ -265,10 +265,7 @@ TEST_CASE("faults: a config that cannot be used is told by status and event") {
 
 TEST_CASE("faults: a full disk loses nothing that was stored before") {
   const SmallDisk disk("24m");
-  if (!disk.mounted()) {
-    MESSAGE("skipped: no right to mount a tmpfs");
-    return;
-  }
+  KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
   EtcdServer etcd;
   etcd.fill("/registry/configmaps/default/c", 500, 2000);
   const std::map<std::string, std::string> env = {{"RESTIC_PASSWORD", kPassword}};
@@ -305,10 +302,7 @@ TEST_CASE("faults: a full disk loses nothing that was stored before") {
 
 TEST_CASE("faults: init on a full disk can be done again when there is space") {
   const SmallDisk disk("4m");
-  if (!disk.mounted()) {
-    MESSAGE("skipped: no right to mount a tmpfs");
-    return;
-  }
+  KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
   const BareRepository repository(disk.repository().string());
   for (const std::uint64_t left : {0UL, 4096UL}) {
     CAPTURE(left);
@@ -324,10 +318,7 @@ TEST_CASE("faults: init on a full disk can be done again when there is space") {
 
 TEST_CASE("faults: a restore onto a full disk says so") {
   const SmallDisk disk("1m");
-  if (!disk.mounted()) {
-    MESSAGE("skipped: no right to mount a tmpfs");
-    return;
-  }
+  KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
   const TempDir folder;
   const BareRepository repository((folder / "repository").string());
   REQUIRE(repository.run({"init"}).ok());

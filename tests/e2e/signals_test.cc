@@ -301,10 +301,8 @@ TEST_CASE("signals: a terminal that is closed does not end a backup") {
 
 TEST_CASE("signals: as process 1 of a container it ends on SIGTERM, too") {
   KUBEDR_NEEDS("kube-apiserver");
-  if (!run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok()) {
-    MESSAGE("skipped: no right to make a pid namespace");
-    return;
-  }
+  KUBEDR_NEEDS_RIGHT(run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok(),
+                     "make a pid namespace");
   Held held("first-process");
   held.grow();
   ProxyRules rules;

@@ -34,6 +34,10 @@ fs::path server_folder() {
   return root / "kubedr-test-servers" / "bin";
 }
 
+bool may_skip() {
+  return variable("KUBEDR_SKIP_MISSING") == "1";
+}
+
 bool can_bind(int port) {
   const FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -68,11 +72,17 @@ fs::path find_server(const std::string& name) {
 }
 
 bool have_server(const std::string& name) {
-  const bool skip = variable("KUBEDR_SKIP_MISSING") == "1";
-  if (!skip) return !find_server(name).empty();
+  if (!may_skip()) return !find_server(name).empty();
   const bool there = fs::exists(server_folder() / name);
   if (!there) MESSAGE("skipped, " << name << " is missing: see tests/servers/fetch");
   return there;
+}
+
+bool have_right(bool granted, const std::string& what) {
+  if (granted) return true;
+  if (!may_skip()) FAIL("no right to " << what << ": run as root, or set KUBEDR_SKIP_MISSING=1");
+  MESSAGE("skipped, no right to " << what);
+  return false;
 }
 
 void wait_until_ready(Process& process, const fs::path& log, const std::function<bool()>& ready,

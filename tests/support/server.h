@@ -27,6 +27,12 @@ bool have_server(const std::string& name);
 #define KUBEDR_NEEDS(name) \
   if (!kubedr::test::have_server(name)) return
 
+// The same for what root may do: KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
+bool have_right(bool granted, const std::string& what);
+
+#define KUBEDR_NEEDS_RIGHT(granted, what) \
+  if (!kubedr::test::have_right(granted, what)) return
+
 // Asks until the answer is yes. Throws with the end of the log if the process ends before, or if
 // it takes too long.
 void wait_until_ready(Process& process, const std::filesystem::path& log,
