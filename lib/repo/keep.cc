@@ -72,6 +72,19 @@ WallTime before(WallTime time, const CalendarSpan& span) {
   return WallTime(moved) + (time - midnight) - std::chrono::hours(span.hours);
 }
 
+// Where spans are counted back from. A clock that was ahead must not make every other snapshot old.
+std::optional<WallTime> newest_of(const std::vector<SavedSnapshot>& newest_first, WallTime now) {
+  for (const SavedSnapshot& saved : newest_first) {
+    if (saved.snapshot.time <= now) return saved.snapshot.time;
+  }
+  return std::nullopt;
+}
+
+// Without a newest one nothing is old.
+bool is_within(WallTime time, const CalendarSpan& span, const std::optional<WallTime>& newest) {
+  return !newest || time > before(*newest, span);
+}
+
 std::string to_string(const CalendarSpan& span) {
   std::string text;
   const auto add = [&](int number, char unit) {
@@ -94,10 +107,10 @@ struct Rule {
 };
 
 // The reason if the rule keeps this snapshot.
-std::optional<std::string> apply(Rule& rule, WallTime time, WallTime newest, std::size_t number,
-                                 bool is_oldest) {
+std::optional<std::string> apply(Rule& rule, WallTime time, const std::optional<WallTime>& newest,
+                                 std::size_t number, bool is_oldest) {
   const bool by_span = !rule.within.empty();
-  if (by_span && time <= before(newest, rule.within)) return std::nullopt;
+  if (by_span && !is_within(time, rule.within, newest)) return std::nullopt;
   if (!by_span && rule.left == 0) return std::nullopt;
   const long bucket = rule.bucket == nullptr ? static_cast<long>(number) : rule.bucket(time);
   const bool is_new = rule.last != bucket;
@@ -131,15 +144,16 @@ bool has_all_tags(const Snapshot& snapshot, const std::vector<std::string>& tags
 }
 
 std::vector<std::string> reasons_to_keep(const SavedSnapshot& saved, const KeepRules& keep,
-                                         std::vector<Rule>& rules, WallTime newest,
-                                         std::size_t number, bool is_oldest) {
+                                         std::vector<Rule>& rules,
+                                         const std::optional<WallTime>& newest, std::size_t number,
+                                         bool is_oldest) {
   std::vector<std::string> reasons;
   for (const std::vector<std::string>& tags : keep.tags) {
     if (has_all_tags(saved.snapshot, tags))
       reasons.push_back("has tags [" + join(tags, ", ") + "]");
   }
   const WallTime time = saved.snapshot.time;
-  if (!keep.within.empty() && time > before(newest, keep.within)) {
+  if (!keep.within.empty() && is_within(time, keep.within, newest)) {
     reasons.push_back("within " + to_string(keep.within));
   }
   for (Rule& rule : rules) {
@@ -199,13 +213,13 @@ bool KeepRules::empty() const {
          std::all_of(spans.begin(), spans.end(), [](const auto& span) { return span.empty(); });
 }
 
-KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& keep) {
+KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& keep, WallTime now) {
   KeepResult result;
   if (group.empty()) return result;
   std::stable_sort(group.begin(), group.end(), [](const SavedSnapshot& a, const SavedSnapshot& b) {
     return a.snapshot.time > b.snapshot.time;
   });
-  const WallTime newest = group.front().snapshot.time;
+  const std::optional<WallTime> newest = newest_of(group, now);
   std::vector<Rule> rules = rules_of(keep);
   for (std::size_t i = 0; i < group.size(); ++i) {
     std::vector<std::string> reasons =

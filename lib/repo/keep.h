@@ -54,10 +54,10 @@ struct KeepResult {
 };
 
 // Applies the rules to one group. Times count in UTC. Pure. Spans are counted back from the newest
-// snapshot, as restic does.
+// snapshot that is not of the future, as restic does.
 //
 // source   restic internal/data/snapshot_policy.go (ApplyPolicy)
-KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& rules);
+KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& rules, WallTime now);
 
 }  // namespace kubedr::repo
 

@@ -130,7 +130,8 @@ class Forgetting {
     }
     std::vector<ForgetGroup> groups;
     for (auto& [name, members] : grouped) {
-      repo::KeepResult result = repo::apply_keep_rules(std::move(members), request_.rules);
+      repo::KeepResult result =
+          repo::apply_keep_rules(std::move(members), request_.rules, s_.clock.now());
       if (result.keep.empty() && !request_.unsafe_allow_remove_all) {
         throw Error(ErrorKind::usage,
                     fmt::format("forget: refusing to delete last snapshot of {}", name),

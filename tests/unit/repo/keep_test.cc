@@ -20,6 +20,8 @@ using kubedr::test::TempDir;
 
 namespace {
 
+const WallTime kNow = parse_time("2025-06-01T00:00:00Z").value();
+
 SavedSnapshot at(const std::string& time, const std::vector<std::string>& tags = {}) {
   SavedSnapshot saved;
   saved.snapshot.time = parse_time(time).value();
@@ -37,13 +39,14 @@ std::vector<std::string> kept(const KeepResult& result) {
 }
 
 // Irregular, over years, several on some days, around the turns of days, weeks, months and years.
+// The last is of a node whose clock was ahead.
 std::vector<std::string> some_times() {
-  return {"2022-12-31 23:59:59", "2023-01-01 00:00:00", "2023-01-01 00:30:00",
-          "2023-06-15 12:00:00", "2024-02-29 08:00:00", "2024-12-29 10:00:00",
-          "2024-12-30 10:00:00", "2025-01-05 23:59:59", "2025-01-06 00:00:00",
-          "2025-03-31 12:00:00", "2025-05-01 01:00:00", "2025-05-01 01:59:59",
-          "2025-05-01 02:00:00", "2025-05-02 00:00:00", "2025-05-02 18:00:00",
-          "2025-05-03 06:00:00", "2025-05-03 06:00:01", "2025-05-04 12:00:00"};
+  return {
+      "2022-12-31 23:59:59", "2023-01-01 00:00:00", "2023-01-01 00:30:00", "2023-06-15 12:00:00",
+      "2024-02-29 08:00:00", "2024-12-29 10:00:00", "2024-12-30 10:00:00", "2025-01-05 23:59:59",
+      "2025-01-06 00:00:00", "2025-03-31 12:00:00", "2025-05-01 01:00:00", "2025-05-01 01:59:59",
+      "2025-05-01 02:00:00", "2025-05-02 00:00:00", "2025-05-02 18:00:00", "2025-05-03 06:00:00",
+      "2025-05-03 06:00:01", "2025-05-04 12:00:00", "2199-01-01 00:00:00"};
 }
 
 }  // namespace
@@ -116,7 +119,7 @@ TEST_CASE("keep rules: agree with restic's, rule by rule, on the same snapshots"
       theirs.insert(id);
       their_reasons[id] = reason.at("matches").get<std::vector<std::string>>();
     }
-    const KeepResult ours = apply_keep_rules(snapshots, one.rules);
+    const KeepResult ours = apply_keep_rules(snapshots, one.rules, clock.now());
     std::set<std::string> kept_ids;
     for (const Kept& kept_one : ours.keep) {
       const Snapshot& snapshot = kept_one.saved.snapshot;
@@ -135,12 +138,27 @@ TEST_CASE("keep rules: tags keep when all of a list are there") {
                                             at("2025-01-03T00:00:00Z")};
   KeepRules rules;
   rules.tags = {{"a", "b"}};
-  CHECK(kept(apply_keep_rules(group, rules)) == std::vector<std::string>{"2025-01-01 00:00:00"});
+  CHECK(kept(apply_keep_rules(group, rules, kNow)) ==
+        std::vector<std::string>{"2025-01-01 00:00:00"});
+}
+
+TEST_CASE("keep rules: spans are not counted back from a snapshot of the future") {
+  const std::vector<SavedSnapshot> group = {at("2025-05-01T00:00:00Z"), at("2025-05-30T00:00:00Z"),
+                                            at("2026-06-01T00:00:00Z")};
+  KeepRules rules;
+  rules.within.days = 7;
+  CHECK(kept(apply_keep_rules(group, rules, kNow)) ==
+        std::vector<std::string>{"2026-06-01 00:00:00", "2025-05-30 00:00:00"});
+  rules = {};
+  rules.within_daily.days = 7;
+  CHECK(kept(apply_keep_rules(group, rules, kNow)).size() == 2);
+  // All of them are of the future: then nothing is old.
+  CHECK(apply_keep_rules(group, rules, at("2025-01-01T00:00:00Z").snapshot.time).remove.empty());
 }
 
 TEST_CASE("keep rules: without any rule everything stays") {
-  CHECK(apply_keep_rules({at("2025-01-01T00:00:00Z")}, {}).remove.empty());
-  CHECK(apply_keep_rules({}, {}).keep.empty());
+  CHECK(apply_keep_rules({at("2025-01-01T00:00:00Z")}, {}, kNow).remove.empty());
+  CHECK(apply_keep_rules({}, {}, kNow).keep.empty());
 }
 
 TEST_CASE("keep rules: spans are read as restic writes them") {
