@@ -91,8 +91,15 @@ KeyId add_key(const Repository& repository, const Secret& password, const std::s
 
 KeyId remove_key(const Repository& repository, Lock& lock, const std::string& prefix,
                  const Call& call) {
+  const std::vector<std::string> ids = list_ids(repository, call);
+  // Two that remove each other's key would leave none: whoever waited for the lock looks again.
+  if (!std::binary_search(ids.begin(), ids.end(), repository.key_id().hex())) {
+    throw Error(ErrorKind::conflict,
+                "the key that opened this repository was removed meanwhile; nothing was changed",
+                "open the repository with the password of a key that is there");
+  }
   std::vector<std::string> found;
-  for (const std::string& id : list_ids(repository, call)) {
+  for (const std::string& id : ids) {
     if (!prefix.empty() && id.starts_with(prefix)) found.push_back(id);
   }
   if (found.empty()) {

@@ -34,7 +34,8 @@ KeyId add_key(const Repository& repository, const Secret& password, const std::s
 
 // Removes the key with that id or unique prefix.
 //
-// errors   usage: it is the one in use, as restic refuses; the prefix is ambiguous; not_found
+// errors   usage: it is the one in use, as restic refuses; the prefix is ambiguous; not_found;
+//          conflict: the one in use is not there any more
 // requires an exclusive lock
 KeyId remove_key(const Repository& repository, Lock& lock, const std::string& prefix,
                  const Call& call);

@@ -47,6 +47,24 @@ TEST_CASE("keys: the one in use stays, and so does what was not meant clearly") 
   CHECK(list_keys(repository, world.call).size() == 1);
 }
 
+TEST_CASE("keys: two that remove each other's leave one") {
+  World world;
+  Repository first = world.open(world.store);
+  const KeyId added = add_key(first, Secret("escrow"), "u", "h", world.random, world.call);
+  Repository second = Repository::open(world.store, Secret("escrow"), world.random, world.call);
+  const std::string firsts = first.key_id().hex();
+  {
+    Lock lock = second.lock_exclusive(kOwner, kNoRetry, world.call);
+    remove_key(second, lock, firsts, world.call);
+    lock.release(world.call);
+  }
+  Lock lock = first.lock_exclusive(kOwner, kNoRetry, world.call);
+  CHECK(text_of([&] { remove_key(first, lock, added.hex(), world.call); }) ==
+        "conflict: the key that opened this repository was removed meanwhile; nothing was changed");
+  CHECK(Repository::open(world.store, Secret("escrow"), world.random, world.call).key_id() ==
+        added);
+}
+
 TEST_CASE("keys: a password that restic would read differently is refused") {
   World world;
   const Repository repository = world.open(world.store);
