@@ -178,7 +178,7 @@ void add_forget(CLI::App& root, Action& action) {
       ->take_all()
       ->expected(1);
   verb->add_flag("--unsafe-allow-remove-all", request.unsafe_allow_remove_all,
-                 "Let rules remove every snapshot of a group");
+                 "Remove all that --policy, --host or --tag find; not together with rules");
   verb->add_flag("--prune", request.prune, "Then remove the data that is no longer needed");
   add_prune_flags(*verb, arguments->prune);
   verb->add_flag("--dry-run", request.dry_run, "Show the plan, change nothing");

@@ -58,9 +58,16 @@ void require_request(const ForgetRequest& request) {
   if (!request.snapshots.empty() && !request.rules.empty()) {
     throw Error(ErrorKind::usage, "forget: snapshot ids and keep rules cannot be given together");
   }
-  if (request.snapshots.empty() && request.rules.empty()) {
+  if (!request.snapshots.empty() || !request.rules.empty()) return;
+  if (!request.unsafe_allow_remove_all) {
     throw Error(ErrorKind::usage, "forget: no policy was specified, no snapshots will be removed",
                 "name snapshots, or say what to keep, e.g. --keep-last 7");
+  }
+  if (request.policy.empty() && request.host.empty() && request.tags.empty()) {
+    throw Error(ErrorKind::usage,
+                "forget: --unsafe-allow-remove-all is not allowed unless a snapshot filter option "
+                "is specified",
+                "say whose snapshots are to go with --policy, --host or --tag");
   }
 }
 
@@ -130,12 +137,13 @@ class Forgetting {
     }
     std::vector<ForgetGroup> groups;
     for (auto& [name, members] : grouped) {
-      repo::KeepResult result =
-          repo::apply_keep_rules(std::move(members), request_.rules, s_.clock.now());
-      if (result.keep.empty() && !request_.unsafe_allow_remove_all) {
+      repo::KeepResult result = apply_rules(std::move(members));
+      // A rule that keeps nothing is a slip, as restic sees it too.
+      if (result.keep.empty() && !request_.rules.empty()) {
         throw Error(ErrorKind::usage,
                     fmt::format("forget: refusing to delete last snapshot of {}", name),
-                    "keep at least one, or say --unsafe-allow-remove-all");
+                    "keep at least one; --unsafe-allow-remove-all removes all that --policy, "
+                    "--host or --tag find, and takes no rules");
       }
       ForgetGroup group{name, std::move(result.keep), {}};
       for (const repo::SavedSnapshot& saved : result.remove) {
@@ -144,6 +152,15 @@ class Forgetting {
       groups.push_back(std::move(group));
     }
     return groups;
+  }
+
+  // Without rules everything goes: `require_request` has seen that this is meant.
+  repo::KeepResult apply_rules(std::vector<repo::SavedSnapshot> members) const {
+    if (!request_.rules.empty()) {
+      return repo::apply_keep_rules(std::move(members), request_.rules, s_.clock.now());
+    }
+    std::reverse(members.begin(), members.end());
+    return {{}, std::move(members)};
   }
 
   void remove(repo::Repository& repository, repo::Lock& lock, ForgetReport& report,

@@ -22,7 +22,7 @@ struct ForgetRequest {
   std::vector<std::string> tags;
   repo::KeepRules rules;
   std::string group_by = "policy";  // comma separated: policy, host, paths, tags; empty: one group
-  bool unsafe_allow_remove_all = false;
+  bool unsafe_allow_remove_all = false;  // of what a filter finds, without rules
   bool prune = false;
   repo::PruneOptions prune_options;
   bool dry_run = false;
@@ -52,7 +52,7 @@ struct ForgetReport {
 // shown the plan and decides; a refusal changes nothing and is no error.
 //
 // errors   not_found, usage (nothing chosen, an ambiguous id, a rule that would leave a group
-//          without snapshots), locked
+//          without snapshots, all of them without a filter), locked
 ForgetReport forget(const Services& services, const ForgetRequest& request,
                     const std::function<bool(const ForgetPlan&)>& agree, const Call& call);
 

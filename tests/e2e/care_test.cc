@@ -260,6 +260,8 @@ TEST_CASE("forget: by name and by rules, the record goes with its snapshot") {
   CHECK(kept.records() == kept.snapshots());
   CHECK(kept.run({"forget", "ffffffff", "--location", kept.name, "--yes"}).exit.code == 4);
   CHECK(kept.run({"forget", "--location", kept.name}).exit.code == 2);
+  CHECK(kept.run({"forget", "--location", kept.name, "--unsafe-allow-remove-all", "--yes"})
+            .exit.code == 2);
   kept.check_sound();
 }
 
