@@ -424,18 +424,25 @@ Lock Repository::lock_exclusive(const LockOwner& owner, milliseconds retry, cons
   return Lock::take(files(), lock_of(owner, true), retry, call);
 }
 
-Index Repository::load_index(const Lock& lock, const Call& call) const {
+Index Repository::load_index(const Lock& lock, const Call& call,
+                             std::vector<std::string>* damaged) const {
   lock.scope().require_live();
   const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
   Index index;
   std::mutex mutex;  // one index file at a time is decompressed: that is what takes memory
   for_each_parallel(ids.size(), kIndexThreads, call, [&](std::size_t i, const Call& inner) {
     const FileName name{FileKind::index, ids[i]};
-    const Bytes sealed = files().load_sealed(name, inner);
-    const std::lock_guard guard(mutex);
-    const Bytes json = files().open(name, sealed);
-    parse_index(as_text(json), config().version, name.path(),
-                [&](IndexedPack&& pack) { index.add(pack); });
+    try {
+      const Bytes sealed = files().load_sealed(name, inner);
+      const std::lock_guard guard(mutex);
+      const Bytes json = files().open(name, sealed);
+      parse_index(as_text(json), config().version, name.path(),
+                  [&](IndexedPack&& pack) { index.add(pack); });
+    } catch (const Error& error) {
+      if (damaged == nullptr || !is_damage(error)) throw;
+      const std::lock_guard guard(mutex);
+      damaged->emplace_back(error.what());
+    }
   });
   return index;
 }

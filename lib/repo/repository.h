@@ -87,8 +87,11 @@ class Repository {
   // remove what is being read, which is then an error, never wrong bytes.
   Lock unlocked(const Call& call) const;
 
-  // All index files. Needs the lock: without it a prune may be moving packs meanwhile.
-  Index load_index(const Lock& lock, const Call& call) const;
+  // All index files. Needs the lock: without it a prune may be moving packs meanwhile. Damaged ones
+  // are named in `damaged`, or thrown where that is not asked for. Only who reads may ask: to
+  // whoever writes, what those files know would look new or not needed.
+  Index load_index(const Lock& lock, const Call& call,
+                   std::vector<std::string>* damaged = nullptr) const;
 
   // Every index file with its packs, one after the other. Damaged ones are named in `damaged`, or
   // thrown where that is not asked for.

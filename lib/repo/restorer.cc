@@ -143,11 +143,50 @@ bool matches(const std::string& pattern, const std::string& path) {
   return false;
 }
 
+// What is damaged, each once: who looks for `include` meets a damaged folder before the restore
+// does.
+class Damage {
+ public:
+  void add(const std::string& text) {
+    if (met_.insert(text).second) texts_.push_back(text);
+  }
+
+  // Runs what may meet damage; anything else ends it.
+  template <class Work>
+  void collect(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      add(error.what());
+    }
+  }
+
+  bool empty() const { return texts_.empty(); }
+
+  std::vector<std::string> take() { return std::move(texts_); }
+
+ private:
+  std::vector<std::string> texts_;
+  std::set<std::string> met_;
+};
+
+// Damage that `work` meets is at that path of the snapshot.
+template <class Work>
+auto with_path(const std::string& path, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::corrupt) throw;
+    throw Error(ErrorKind::corrupt, path + ": " + error.what(), error.hint());
+  }
+}
+
 // The paths that `include` means, with the folders that lead to them; nullopt: all.
 using Chosen = std::optional<std::set<std::string>>;
 
 Chosen choose_paths(const Repository& repository, const Index& index, const BlobId& root,
-                    const std::vector<std::string>& include, const Call& call) {
+                    const std::vector<std::string>& include, Damage& damage, const Call& call) {
   if (include.empty()) return std::nullopt;
   std::set<std::string> chosen;
   walk_tree(
@@ -162,7 +201,11 @@ Chosen choose_paths(const Repository& repository, const Index& index, const Blob
           if (!chosen.insert(path.substr(0, end)).second) break;
         }
       },
-      call);
+      call, [&](const std::string& text) { damage.add(text); });
+  if (chosen.empty() && !damage.empty()) {
+    throw Error(ErrorKind::corrupt, "nothing that can be read of the snapshot matches " +
+                                        join(include, ", ") + ": " + join(damage.take(), "; "));
+  }
   if (chosen.empty()) {
     throw Error(ErrorKind::not_found, "nothing in the snapshot matches " + join(include, ", "),
                 "`ls` shows what is in it");
@@ -194,6 +237,11 @@ bool stays(const struct stat& there, const Node& node, Overwrite overwrite) {
     return true;
   }
   return false;
+}
+
+[[noreturn]] void refuse_name(const std::string& path) {
+  throw Error(ErrorKind::corrupt, path + ": refused: such a name leads out of the target",
+              "whoever wrote this snapshot was not restic and not this program");
 }
 
 // A file under its temporary name; gone unless it was given its own.
@@ -312,8 +360,9 @@ class Restorer {
       throw Error(ErrorKind::usage, target.string() + ": is not empty",
                   "restore into a new or empty folder");
     }
-    chosen_ = choose_paths(repository_, index_, root, options_.include, call_);
+    chosen_ = choose_paths(repository_, index_, root, options_.include, damage_, call_);
     restore_entries(root, {fd, target, {}}, 0);
+    result_.damaged = damage_.take();
     if (owners_not_set_ != 0) {
       result_.warnings.push_back(std::to_string(owners_not_set_) +
                                  " owners could not be set, the first of " + first_owner_ +
@@ -324,13 +373,19 @@ class Restorer {
 
  private:
   void restore_entries(const BlobId& tree, const Folder& folder, int depth) {
-    const std::string where = folder.inside.empty() ? "/" : printable(folder.inside);
-    if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
-    const Bytes json = load_tree(tree, where);
     if (options_.overwrite != Overwrite::refuse) remove_leftovers(folder);
-    parse_tree(as_text(json), where, [&](Node&& node) { restore_node(node, folder, depth); });
+    damage_.collect([&] {
+      const std::string where = shown(folder.inside);
+      if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
+      const Bytes json = load_tree(tree, where);
+      parse_tree(as_text(json), where,
+                 [&](Node&& node) { damage_.collect([&] { restore_node(node, folder, depth); }); });
+    });
     sync_file(folder.fd.get(), folder.path);
   }
+
+  // A path of the snapshot as `ls` prints it.
+  static std::string shown(const std::string& inside) { return "/" + printable(inside); }
 
   // What a restore that was killed had in work.
   void remove_leftovers(const Folder& folder) const {
@@ -353,23 +408,15 @@ class Restorer {
   }
 
   Bytes load_tree(const BlobId& tree, const std::string& where) const {
-    try {
+    return with_path(where, [&] {
       return repository_.load_blob(index_, {BlobType::tree, tree}, call_);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::corrupt) throw;
-      throw Error(ErrorKind::corrupt, where + ": " + error.what(), error.hint());
-    }
+    });
   }
 
   void restore_node(const Node& node, const Folder& folder, int depth) {
     call_.require_live();
-    if (!is_good_name(node.name)) {
-      throw Error(ErrorKind::corrupt,
-                  printable(folder.inside + "/" + node.name) +
-                      ": refused: such a name leads out of the target",
-                  "whoever wrote this snapshot was not restic and not this program");
-    }
     const std::string inside = folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
+    if (!is_good_name(node.name)) refuse_name(shown(inside));
     const fs::path path = folder.path / node.name;
     if (!is_chosen(chosen_, "/" + inside)) return;
     switch (node.type) {
@@ -411,7 +458,7 @@ class Restorer {
   void restore_folder(const Node& node, const Folder& parent, const fs::path& path,
                       const std::string& inside, int depth) {
     if (!node.subtree) {
-      throw Error(ErrorKind::corrupt, printable(inside) + ": a folder without a tree");
+      throw Error(ErrorKind::corrupt, shown(inside) + ": a folder without a tree");
     }
     if (::mkdirat(parent.fd.get(), node.name.c_str(), 0700) != 0) {
       if (errno != EEXIST || options_.overwrite == Overwrite::refuse) {
@@ -433,7 +480,7 @@ class Restorer {
       return;
     }
     NewFile file(folder.fd.get(), node.name, path, random_);
-    const std::uint64_t size = write_content(node, file, inside);
+    const std::uint64_t size = with_path(shown(inside), [&] { return write_content(node, file); });
     if (size != node.size) {
       result_.warnings.push_back(printable(inside) + ": holds " + std::to_string(size) +
                                  " bytes, its entry says " + std::to_string(node.size));
@@ -444,22 +491,17 @@ class Restorer {
     result_.bytes += size;
   }
 
-  std::uint64_t write_content(const Node& node, NewFile& file, const std::string& inside) {
-    try {
-      std::vector<Piece> pieces = plan_pieces(node.content, index_);
-      const std::uint64_t size =
-          pieces.empty() ? 0 : pieces.back().offset + pieces.back().entry.plain_size();
-      file.set_size(size);
-      const std::vector<Load> loads = plan_loads(pieces);
-      const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
-      for_each_parallel(
-          loads.size(), static_cast<std::size_t>(threads), call_,
-          [&](std::size_t i, const Call& call) { write_load(loads[i], pieces, file, call); });
-      return size;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::corrupt) throw;
-      throw Error(ErrorKind::corrupt, printable(inside) + ": " + error.what(), error.hint());
-    }
+  std::uint64_t write_content(const Node& node, NewFile& file) {
+    std::vector<Piece> pieces = plan_pieces(node.content, index_);
+    const std::uint64_t size =
+        pieces.empty() ? 0 : pieces.back().offset + pieces.back().entry.plain_size();
+    file.set_size(size);
+    const std::vector<Load> loads = plan_loads(pieces);
+    const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
+    for_each_parallel(
+        loads.size(), static_cast<std::size_t>(threads), call_,
+        [&](std::size_t i, const Call& call) { write_load(loads[i], pieces, file, call); });
+    return size;
   }
 
   // Nullopt when the pack is not there or too short: then each blob is looked for elsewhere.
@@ -558,6 +600,7 @@ class Restorer {
   Random& random_;
   const Call& call_;
   Chosen chosen_;
+  Damage damage_;
   RestoredTree result_;
   std::uint64_t owners_not_set_ = 0;
   std::string first_owner_;
@@ -575,7 +618,8 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
                               const fs::path& target, const RestoreOptions& options,
                               const Call& call) {
   RestoredTree result;
-  const Chosen chosen = choose_paths(repository, index, root, options.include, call);
+  Damage damage;
+  const Chosen chosen = choose_paths(repository, index, root, options.include, damage, call);
   walk_tree(
       repository, index, root,
       [&](const std::string& path, const Node& node) {
@@ -588,10 +632,14 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
           ++result.unchanged;
           return;
         }
-        ++result.files;
-        result.bytes += node.size;
+        damage.collect([&] {
+          with_path(printable(path), [&] { return plan_pieces(node.content, index); });
+          ++result.files;
+          result.bytes += node.size;
+        });
       },
-      call);
+      call, [&](const std::string& text) { damage.add(text); });
+  result.damaged = damage.take();
   return result;
 }
 

@@ -18,6 +18,7 @@ struct RestoredTree {
   std::uint64_t unchanged = 0;        // files that were left as they are in the target
   std::vector<std::string> skipped;   // "data/x: socket"; what a backup of ours never holds
   std::vector<std::string> warnings;  // owners or modes that could not be set
+  std::vector<std::string> damaged;   // "/data/x: blob ..": what is not whole in the repository
 };
 
 // What becomes of files that are in the target already. restic's rules, and `refuse`: a target
@@ -36,12 +37,15 @@ struct RestoreOptions {
 // Names that are empty, ".", "..", or hold '/' or NUL are refused; nothing is followed out of the
 // target (openat with O_NOFOLLOW). Files are written as sparse as their zeros.
 //
+// What is damaged is named in the result, refused names among it, and the rest restored: on the day
+// of need each file counts. A damaged file is not put into the target, not even in part.
+//
 // A restore that was broken off is finished by another with if_changed: files that have their size
 // and time already are not read again, half-written ones go.
 //
 // requires `target` is a folder, an empty one for Overwrite::refuse
-// errors   corrupt: with the path in the snapshot; failed: the disk, or what is in the way of a
-//          file or folder; not_found: nothing matches `include`
+// errors   failed: the disk, or what is in the way of a file or folder; not_found: nothing matches
+//          `include`
 RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,
                           const std::filesystem::path& target, const RestoreOptions& options,
                           Random& random, const Call& call);

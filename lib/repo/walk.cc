@@ -11,10 +11,21 @@ constexpr int kMaxDepth = 200;
 
 class Walk {
  public:
-  Walk(const Repository& repository, const Index& index, const VisitNode& visit, const Call& call)
-      : repository_(repository), index_(index), visit_(visit), call_(call) {}
+  Walk(const Repository& repository, const Index& index, const VisitNode& visit,
+       const TreeProblem& problem, const Call& call)
+      : repository_(repository), index_(index), visit_(visit), problem_(problem), call_(call) {}
 
   void folder(const BlobId& tree, const std::string& path, int depth) {
+    try {
+      nodes(tree, path, depth);
+    } catch (const Error& error) {
+      if (!problem_ || error.kind() != ErrorKind::corrupt) throw;
+      problem_(error.what());
+    }
+  }
+
+ private:
+  void nodes(const BlobId& tree, const std::string& path, int depth) {
     const std::string where = path.empty() ? "/" : printable(path);
     if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
     const Bytes json = load(tree, where);
@@ -22,14 +33,16 @@ class Walk {
       const std::string inside = path + "/" + node.name;
       visit_(inside, node);
       if (node.type != NodeType::dir) return;
-      if (!node.subtree) {
-        throw Error(ErrorKind::corrupt, printable(inside) + ": a folder without a tree");
+      if (node.subtree) {
+        folder(*node.subtree, inside, depth + 1);
+        return;
       }
-      folder(*node.subtree, inside, depth + 1);
+      const std::string text = printable(inside) + ": a folder without a tree";
+      if (!problem_) throw Error(ErrorKind::corrupt, text);
+      problem_(text);
     });
   }
 
- private:
   Bytes load(const BlobId& tree, const std::string& where) const {
     try {
       return repository_.load_blob(index_, {BlobType::tree, tree}, call_);
@@ -42,6 +55,7 @@ class Walk {
   const Repository& repository_;
   const Index& index_;
   const VisitNode& visit_;
+  const TreeProblem& problem_;
   const Call& call_;
 };
 
@@ -107,8 +121,8 @@ class UsedBlobs {
 }  // namespace
 
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call) {
-  Walk(repository, index, visit, call).folder(root, "", 0);
+               const VisitNode& visit, const Call& call, const TreeProblem& problem) {
+  Walk(repository, index, visit, problem, call).folder(root, "", 0);
 }
 
 BlobSet find_used_blobs(const Repository& repository, const Index& index,

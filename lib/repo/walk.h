@@ -17,12 +17,16 @@ namespace kubedr::repo {
 // A node met on a walk; `path` is its place in the snapshot: "/data/etcd-snapshot.db".
 using VisitNode = std::function<void(const std::string& path, const Node& node)>;
 
-// Every node below `root`, a folder before what is in it, otherwise in the order stored.
+// Told of a folder that cannot be read, or not to its end: "/data/pki: blob ...".
+using TreeProblem = std::function<void(const std::string& text)>;
+
+// Every node below `root`, a folder before what is in it, otherwise in the order stored. With
+// `problem` the walk goes on behind what is damaged.
 //
 // errors   corrupt: a tree that cannot be loaded, with the path of its folder; folders in folders
 //          beyond what any backup holds
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call);
+               const VisitNode& visit, const Call& call, const TreeProblem& problem = nullptr);
 
 struct BlobHandleHash {
   std::size_t operator()(const BlobHandle& blob) const {

@@ -27,7 +27,7 @@ class Reading {
                                        records_, request.snapshot, call)),
         opened_(open_repository(services, location_, call)),
         lock_(lock_for_reading(services, opened_.repository, call)),
-        index_(opened_.repository.load_index(lock_, lock_.scope())),
+        index_(load_index_to_read(opened_, lock_, lock_.scope())),
         snapshot_(choose_snapshot(opened_.repository.snapshots(lock_.scope()), records_,
                                   location_.ref.name, request.whose.policy, request.snapshot)) {}
 
@@ -150,7 +150,7 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
   OpenedRepository opened = open_repository(services, location, call);
   repo::Lock lock = lock_for_reading(services, opened.repository, call);
   const Call& held = lock.scope();
-  const repo::Index index = opened.repository.load_index(lock, held);
+  const repo::Index index = load_index_to_read(opened, lock, held);
   const std::vector<ListedSnapshot> snapshots =
       join_snapshots(opened.repository.snapshots(held), records, location.ref.name, {});
 

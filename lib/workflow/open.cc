@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 
 namespace kubedr::workflow {
@@ -60,6 +61,16 @@ repo::Lock lock_for_reading(const Services& services, repo::Repository& reposito
                             const Call& call) {
   if (services.no_lock) return repository.unlocked(call);
   return repository.lock_shared(services.owner, services.lock_retry, call);
+}
+
+repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock& lock,
+                               const Call& call) {
+  std::vector<std::string> damaged;
+  repo::Index index = opened.repository.load_index(lock, call, &damaged);
+  for (const std::string& text : damaged) {
+    log::warn("{}; what only this index knows is not found, `repair index` makes it anew", text);
+  }
+  return index;
 }
 
 crd::Location choose_location(const Services& services, const std::string& name, const Call& call) {

@@ -33,6 +33,11 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
 repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,
                             const Call& call);
 
+// All that can be read of the index, for who writes nothing: on the day of need a damaged index
+// file must not stand in the way of what the others know. It is named in the log.
+repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock& lock,
+                               const Call& call);
+
 // The one that is meant: by name, or the only one there is.
 //
 // errors   not_found; usage: none given and more than one there, with their names

@@ -64,7 +64,7 @@ std::optional<repo::Node> find_database(const repo::Repository& repository,
       [&](const std::string& path, const repo::Node& node) {
         if (path == wanted && node.type == repo::NodeType::file) found = node;
       },
-      call);
+      call, [](const std::string&) {});  // what is damaged, the restore has told already
   return found;
 }
 
@@ -101,6 +101,34 @@ void verify_database(RestoreReport& report, const repo::Node& node, const Call& 
     log::warn("members' names could not be read: {}", error.what());
   }
   report.next_commands = restore_commands(path, report.database_info);
+}
+
+// All that could be restored is in the target by now; that it is not all must not be overlooked.
+void require_whole(const RestoreReport& report) {
+  constexpr std::size_t kShown = 20;
+  const std::vector<std::string>& damaged = report.tree.damaged;
+  if (damaged.empty()) return;
+  std::vector<std::string> lines = damaged;
+  if (lines.size() > kShown) lines.resize(kShown);
+  if (damaged.size() > kShown) lines.push_back(fmt::format("{} more", damaged.size() - kShown));
+  std::string hint =
+      "`check --read-data` tells what else is damaged, and an older snapshot may be whole; what is "
+      "not named here";
+  if (report.dry_run) {
+    hint += " would be restored";
+  } else if (report.database.empty()) {
+    hint += " was restored";
+  } else {
+    hint += fmt::format(" was restored, and {} is whole: `etcdutl snapshot restore` comes next",
+                        report.database.string());
+  }
+  throw Error(
+      ErrorKind::corrupt,
+      fmt::format("restore: {} damaged in snapshot {}: {}",
+                  damaged.size() == 1 ? "a file or folder is"
+                                      : fmt::format("{} files and folders are", damaged.size()),
+                  report.snapshot_id.substr(0, 8), join(lines, "; ")),
+      hint);
 }
 
 std::string member_list(const std::vector<etcd::Member>& members) {
@@ -172,11 +200,12 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   report.time = chosen.snapshot.time;
   report.target = std::filesystem::absolute(request.target).lexically_normal();
 
-  const repo::Index index = repository.load_index(lock, held);
+  const repo::Index index = load_index_to_read(opened, lock, held);
   report.dry_run = request.dry_run;
   if (request.dry_run) {
     report.tree = repo::rehearse_restore(repository, index, chosen.snapshot.tree, report.target,
                                          request.options, held);
+    require_whole(report);
     return report;
   }
   make_target(report.target, request.options.overwrite);
@@ -194,13 +223,14 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   } catch (const Error& error) {
     log::warn("the lock could not be removed: {}", error.what());
   }
+  require_whole(report);
   return report;
 }
 
 namespace {
 
 // Completed says that the volume holds all of the snapshot, and nothing older in its place.
-void require_whole(const repo::RestoreOptions& options) {
+void require_all_of_it(const repo::RestoreOptions& options) {
   const bool keeps_old =
       options.overwrite == repo::Overwrite::never || options.overwrite == repo::Overwrite::if_newer;
   if (options.include.empty() && !keeps_old) return;
@@ -288,7 +318,7 @@ class Publishing {
 
 ResourceRestore restore_resource(const Services& services, const std::string& name,
                                  RestoreRequest request, const Call& call) {
-  require_whole(request.options);
+  require_all_of_it(request.options);
   const crd::Restore resource = services.cluster.restore(name, call);
   require_claim(services, resource, std::filesystem::absolute(request.target), call);
   request.snapshot = resource.record;

@@ -37,10 +37,12 @@ struct RestoreReport {
   std::vector<std::string> next_commands;  // one for each member
 };
 
-// Brings a snapshot's files back and proves the database by its digest.
+// Brings a snapshot's files back and proves the database by its digest. Damage is met at the end:
+// what is whole is in the target then.
 //
-// errors   not_found; usage: a target that holds something, an ambiguous id; corrupt: a blob or the
-//          digest; what the repository throws
+// errors   not_found; usage: a target that holds something, an ambiguous id; corrupt: the digest,
+// or
+//          files and folders, each named; what the repository throws
 RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call);
 
 // A MetadataRestore carried out: its record's snapshot is restored into its PersistentVolumeClaim,

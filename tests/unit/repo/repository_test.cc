@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "repositories.h"
+#include "backups.h"
 #include "storage/directory_store.h"
 #include "support/fake_clock.h"
 #include "support/faulty_store.h"
@@ -466,6 +466,20 @@ TEST_CASE("an unpacked file whose name is not its hash is corrupt, whatever it h
         ErrorKind::corrupt);
   repository.files().save(file, world.call);
   CHECK(as_text(repository.files().load(file.name, world.call)) == R"({"packs":[]})");
+}
+
+TEST_CASE("a damaged index file stops who writes, and is named to who only reads") {
+  World world;
+  back_up(world, world.store, pages(0, 3), day(1));
+  overwrite(world.store, {FileKind::index, std::string(64, 'b')}, as_bytes("junk"), world.call);
+  Repository repository = world.open(world.store);
+  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
+  CHECK(text_of([&] { repository.load_index(lock, world.call); }).starts_with("corrupt: index/bb"));
+  std::vector<std::string> damaged;
+  const Index index = repository.load_index(lock, world.call, &damaged);
+  REQUIRE(damaged.size() == 1);
+  CHECK(damaged[0].starts_with("index/bb"));
+  CHECK(index.blobs() == 4);
 }
 
 TEST_CASE("version 2 reads bare JSON too, and no other encoding") {
