@@ -265,6 +265,19 @@ TEST_CASE("S3 store: a session token is sent and signed") {
             "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,"));
 }
 
+TEST_CASE("S3 store: a file is sent with its MD5, which a bucket with retention insists on") {
+  const World world;
+  const Responder server({Responder::answer("200 OK"), Responder::answer("200 OK")});
+  S3Store store(world.options(server.url()), world.clock);
+  const ByteView hello = as_bytes("hello");
+  for (const SaveMode mode : {SaveMode::replace, SaveMode::create_only}) {
+    store.save(kConfig, hello, sha256(hello), mode, world.call);
+    const std::string request = server.requests().back();
+    CHECK(has(request, "\r\ncontent-md5: XUFAKrxLKna5cZ2REBfFkg==\r\n"));
+    CHECK(has(request, "SignedHeaders=content-md5;content-type;host;"));
+  }
+}
+
 TEST_CASE("S3 store: odd credentials are a usage error that does not show them") {
   const World world;
   S3Options options = world.options("http://127.0.0.1:1");
