@@ -356,7 +356,7 @@ class Restorer {
 
   RestoredTree run(const BlobId& root, const fs::path& target) {
     const FileDescriptor fd = open_file(target, O_RDONLY | O_DIRECTORY);
-    if (options_.overwrite == Overwrite::refuse && !fs::is_empty(target)) {
+    if (options_.overwrite == Overwrite::refuse && !holds_nothing(target)) {
       throw Error(ErrorKind::usage, target.string() + ": is not empty",
                   "restore into a new or empty folder");
     }
@@ -607,6 +607,14 @@ class Restorer {
 };
 
 }  // namespace
+
+bool holds_nothing(const fs::path& folder) {
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  return !error && std::all_of(begin(entries), end(entries), [](const auto& entry) {
+    return entry.path().filename() == "lost+found";
+  });
+}
 
 RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,
                           const fs::path& target, const RestoreOptions& options, Random& random,

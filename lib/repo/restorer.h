@@ -32,6 +32,9 @@ struct RestoreOptions {
   std::vector<std::string> include;
 };
 
+// Whether nothing is in that folder but what a file system makes by itself at its top.
+bool holds_nothing(const std::filesystem::path& folder);
+
 // Writes a snapshot's tree below `target`: folders made 0700 and given their modes at the end;
 // each file under a temporary name beside its own, every blob's hash checked, synced, then renamed.
 // Names that are empty, ".", "..", or hold '/' or NUL are refused; nothing is followed out of the
@@ -43,7 +46,7 @@ struct RestoreOptions {
 // A restore that was broken off is finished by another with if_changed: files that have their size
 // and time already are not read again, half-written ones go.
 //
-// requires `target` is a folder, an empty one for Overwrite::refuse
+// requires `target` is a folder, and holds_nothing for Overwrite::refuse
 // errors   failed: the disk, or what is in the way of a file or folder; not_found: nothing matches
 //          `include`
 RestoredTree restore_tree(const Repository& repository, const Index& index, const BlobId& root,

@@ -24,15 +24,6 @@ namespace {
 
 constexpr char kDatabaseInTarget[] = "data/etcd-snapshot.db";
 
-// But for what a file system makes by itself at its top.
-bool holds_nothing(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::directory_iterator entries(folder, error);
-  return !error && std::all_of(begin(entries), end(entries), [](const auto& entry) {
-    return entry.path().filename() == "lost+found";
-  });
-}
-
 // Nothing is written into what is there unless that is asked for: a half-finished restore is told
 // apart from a whole one by the target being new.
 void make_target(const std::filesystem::path& target, repo::Overwrite overwrite) {
@@ -41,7 +32,7 @@ void make_target(const std::filesystem::path& target, repo::Overwrite overwrite)
   if (std::filesystem::exists(std::filesystem::symlink_status(target, error))) {
     if (overwrite != repo::Overwrite::refuse && std::filesystem::is_directory(target, error))
       return;
-    if (!std::filesystem::is_directory(target, error) || !holds_nothing(target)) {
+    if (!std::filesystem::is_directory(target, error) || !repo::holds_nothing(target)) {
       throw Error(
           ErrorKind::usage,
           fmt::format("{}: is not an empty folder, nothing was restored", target.string()),

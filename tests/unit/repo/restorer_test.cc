@@ -355,6 +355,15 @@ TEST_CASE("a target that is not empty is refused, one that is missing is not fou
   CHECK(error_of([&] { restore.run(root); })->kind() == ErrorKind::not_found);
 }
 
+TEST_CASE("a new file system counts as empty") {
+  World world;
+  Restore restore(world);
+  const BlobId root = restore.tree({restore.file("db", noise(10, 1))});
+  restore.finish();
+  fs::create_directory(restore.target / "lost+found");
+  CHECK(restore.run(root).files == 1);
+}
+
 TEST_CASE("a target that holds files is overwritten only as it was asked for") {
   World world;
   Restore restore(world);
