@@ -460,16 +460,15 @@ class Restorer {
     if (!node.subtree) {
       throw Error(ErrorKind::corrupt, shown(inside) + ": a folder without a tree");
     }
-    if (::mkdirat(parent.fd.get(), node.name.c_str(), 0700) != 0) {
-      if (errno != EEXIST || options_.overwrite == Overwrite::refuse) {
-        throw_errno(path, "make folder");
-      }
+    const bool is_new = ::mkdirat(parent.fd.get(), node.name.c_str(), 0700) == 0;
+    if (!is_new && (errno != EEXIST || options_.overwrite == Overwrite::refuse)) {
+      throw_errno(path, "make folder");
     }
     const FileDescriptor fd(
         ::openat(parent.fd.get(), node.name.c_str(), static_cast<int>(kOpenFolder)));
     if (!fd.valid()) throw_errno(path, "open");
     restore_entries(*node.subtree, {fd, path, inside}, depth + 1);
-    set_metadata(fd.get(), node, inside);
+    if (is_new || options_.overwrite != Overwrite::never) set_metadata(fd.get(), node, inside);
   }
 
   void restore_file(const Node& node, const Folder& folder, const fs::path& path,
@@ -628,9 +627,16 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
   RestoredTree result;
   Damage damage;
   const Chosen chosen = choose_paths(repository, index, root, options.include, damage, call);
+  std::string refused;  // a folder of such a name, and what is in it
   walk_tree(
       repository, index, root,
       [&](const std::string& path, const Node& node) {
+        if (!refused.empty() && path.starts_with(refused)) return;
+        if (!is_good_name(node.name)) {
+          refused = path + "/";
+          damage.collect([&] { refuse_name(printable(path)); });
+          return;
+        }
         if (node.type != NodeType::file || !is_chosen(chosen, path)) return;
 
         struct stat there {};

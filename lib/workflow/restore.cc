@@ -25,24 +25,25 @@ namespace {
 constexpr char kDatabaseInTarget[] = "data/etcd-snapshot.db";
 
 // Nothing is written into what is there unless that is asked for: a half-finished restore is told
-// apart from a whole one by the target being new.
-void make_target(const std::filesystem::path& target, repo::Overwrite overwrite) {
+// apart from a whole one by the target being new. Says whether there is a target.
+bool require_free(const std::filesystem::path& target, repo::Overwrite overwrite) {
   if (target.empty()) throw Error(ErrorKind::usage, "restore: --target is needed");
   std::error_code error;
-  if (std::filesystem::exists(std::filesystem::symlink_status(target, error))) {
-    if (overwrite != repo::Overwrite::refuse && std::filesystem::is_directory(target, error))
-      return;
-    if (!std::filesystem::is_directory(target, error) || !repo::holds_nothing(target)) {
-      throw Error(
-          ErrorKind::usage,
-          fmt::format("{}: is not an empty folder, nothing was restored", target.string()),
-          "name a folder that does not exist yet, or say what becomes of what is there with "
-          "--overwrite; if-changed finishes a restore that was broken off");
-    }
-    if (chmod(target.c_str(), 0700) != 0) throw_errno(target, "set mode 0700");
-    return;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(target, error))) return false;
+  const bool is_free = overwrite != repo::Overwrite::refuse || repo::holds_nothing(target);
+  if (std::filesystem::is_directory(target, error) && is_free) return true;
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: is not an empty folder, nothing was restored", target.string()),
+              "name a folder that does not exist yet, or say what becomes of what is there with "
+              "--overwrite; if-changed finishes a restore that was broken off");
+}
+
+void make_target(const std::filesystem::path& target, repo::Overwrite overwrite) {
+  if (!require_free(target, overwrite)) {
+    if (mkdir(target.c_str(), 0700) != 0) throw_errno(target, "create folder");
+  } else if (overwrite == repo::Overwrite::refuse && chmod(target.c_str(), 0700) != 0) {
+    throw_errno(target, "set mode 0700");
   }
-  if (mkdir(target.c_str(), 0700) != 0) throw_errno(target, "create folder");
 }
 
 std::optional<repo::Node> find_database(const repo::Repository& repository,
@@ -194,6 +195,7 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   const repo::Index index = load_index_to_read(opened, lock, held);
   report.dry_run = request.dry_run;
   if (request.dry_run) {
+    require_free(report.target, request.options.overwrite);
     report.tree = repo::rehearse_restore(repository, index, chosen.snapshot.tree, report.target,
                                          request.options, held);
     require_whole(report);

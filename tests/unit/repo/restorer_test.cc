@@ -194,7 +194,11 @@ TEST_CASE("names that lead out of the target are refused, whoever wrote them") {
     const BlobId root =
         restore.tree({restore.file(name, noise(10, 6)), restore.file("good", noise(10, 7))});
     restore.finish();
+    const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
+                                                    restore.target, restore.options, world.call);
     const RestoredTree result = restore.run(root);
+    CHECK(rehearsed.damaged == result.damaged);
+    CHECK(rehearsed.files == result.files);
     REQUIRE(result.damaged.size() == 1);
     const bool is_tree = !name.empty();  // one with an empty name is none
     CHECK(has(result.damaged[0], "leads out of the target") == is_tree);
@@ -402,11 +406,16 @@ TEST_CASE("a target that holds files is overwritten only as it was asked for") {
     CHECK(restore.run(root).files == 1);
     CHECK(equal(db, bytes));
   }
-  SUBCASE("never replaces") {
+  SUBCASE("never replaces, nor does it touch the folder that the file is in") {
     restore.options.overwrite = Overwrite::never;
     spoil(1'500'000'000);
+    const auto changed_mode = fs::perms::owner_all | fs::perms::others_exec;
+    fs::permissions(db.parent_path(), changed_mode);
+    const timespec before = status_of(db.parent_path()).st_mtim;
     CHECK(restore.run(root).unchanged == 1);
     CHECK(read_text(db) == "other");
+    CHECK(fs::status(db.parent_path()).permissions() == changed_mode);
+    CHECK(status_of(db.parent_path()).st_mtim.tv_nsec == before.tv_nsec);
   }
   SUBCASE("what a killed restore had in work goes") {
     const fs::path part = restore.target / "data" / ".kubedr-0011223344556677.part";

@@ -71,3 +71,15 @@ TEST_CASE("restore: what is damaged is told at the end, of a rehearsal too") {
   CHECK(repository.run().starts_with("corrupt: restore: a file or folder is damaged"));
   CHECK_FALSE(std::filesystem::exists(repository.request.target));
 }
+
+TEST_CASE("restore: a rehearsal refuses the targets that a restore refuses") {
+  Restorable repository;
+  repository.request.target = repository.folder.write("full/file", "x").parent_path();
+  repository.request.dry_run = true;
+  CHECK(repository.run().starts_with("usage: " + repository.request.target.string() +
+                                     ": is not an empty folder"));
+  repository.request.options.overwrite = repo::Overwrite::always;
+  CHECK(repository.run() == "nothing thrown");
+  repository.request.target = repository.folder / "full/file";
+  CHECK(repository.run().starts_with("usage: "));
+}
