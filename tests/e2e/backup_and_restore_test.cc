@@ -250,6 +250,8 @@ TEST_CASE("restore: a MetadataRestore is Completed only by the pod that mounts i
   const Json backup = parsed(plane.kubedr({"backup", "into-claim", "-o", "json"}));
   const std::string id = backup.at("snapshotId").get<std::string>().substr(0, 8);
   const TempDir volume;
+  const TmpfsMount mount(volume.path());
+  KUBEDR_NEEDS_RIGHT(mount.mounted(), "mount a tmpfs");
   std::filesystem::create_directory(volume / "lost+found");
   plane.apply(Json{{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
                    {"kind", "MetadataRestore"},
@@ -285,6 +287,26 @@ TEST_CASE("restore: a MetadataRestore is Completed only by the pod that mounts i
       restore({"--resource", "mr", "--target", elsewhere / "it"}, {{"MY_POD_NAME", "mr-mr"}});
   CHECK(aside.exit.code == 2);
   CHECK(aside.err.find("does not have the claim rescue mounted") != std::string::npos);
+  CHECK(status().empty());
+  // The mount is what counts: a link or a mount further down leads elsewhere, whatever its path.
+  std::filesystem::create_directory_symlink(elsewhere.path(), volume / "link");
+  CHECK(restore({"--resource", "mr", "--target", here + "/link/it"}, {{"MY_POD_NAME", "mr-mr"}})
+            .exit.code == 2);
+  std::filesystem::remove(volume / "link");
+  std::filesystem::create_directory(volume / "deeper");
+  {
+    const TmpfsMount other(volume / "deeper");
+    CHECK(restore({"--resource", "mr", "--target", here + "/deeper"}, {{"MY_POD_NAME", "mr-mr"}})
+              .exit.code == 2);
+  }
+  std::filesystem::remove(volume / "deeper");
+  // Completed says that all of it is there.
+  for (const std::vector<std::string>& part :
+       {std::vector<std::string>{"--include", "/data/certificates"}, {"--overwrite", "never"}}) {
+    std::vector<std::string> flags = {"--resource", "mr", "--target", here};
+    flags.insert(flags.end(), part.begin(), part.end());
+    CHECK(restore(flags, {{"MY_POD_NAME", "mr-mr"}}).exit.code == 2);
+  }
   CHECK(status().empty());
 
   // As the operator's pod is told.

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <csignal>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -105,11 +106,27 @@ void back_up(const BareRepository& repository, const std::filesystem::path& db) 
   REQUIRE_MESSAGE(result.ok(), result.err);
 }
 
-// Every snapshot that is listed can be read to its last byte.
+// Every snapshot that is listed can be read to its last byte, and restic finds no fault.
 void check_sound(const BareRepository& repository, std::size_t snapshots) {
   const RunResult check = repository.run({"check", "--read-data", "-o", "json"});
   REQUIRE_MESSAGE(check.ok(), check.out, check.err);
   CHECK(Json::parse(check.out).at("snapshots") == snapshots);
+  const RunResult theirs = restic("0.18", {"check"}, repository.restic_env());
+  CHECK_MESSAGE(theirs.ok(), theirs.out, theirs.err);
+}
+
+// As it was left, with the dead one's lock in it.
+void check_listed(const BareRepository& repository, const std::vector<std::string>& reported) {
+  const std::vector<std::string> listed = repository.snapshot_ids();
+  for (const std::string& id : reported) {
+    CHECK(std::find(listed.begin(), listed.end(), id) != listed.end());
+  }
+}
+
+bool opens(const BareRepository& repository, const std::string& password) {
+  std::map<std::string, std::string> env = repository.env();
+  env["RESTIC_PASSWORD"] = password;
+  return test::kubedr({"--repo", repository.url(), "key", "list"}, env).ok();
 }
 
 // The dead one's lock is ours to remove; then the verb works.
@@ -143,17 +160,19 @@ TEST_CASE("killed at any request: backup, forget, prune, key add, key remove") {
 
   const Verb backup = {"backup", "--no-certs", "--etcd-snapshot", databases.second};
   points += sweep.run("backup", "one", backup, [&](const BareRepository& repository) {
+    check_listed(repository, one.snapshot_ids());
     const std::size_t before = repository.snapshot_ids().size();
-    CHECK(before >= 1);
     check_next_works(repository, backup);
     check_sound(repository, before + 1);
   });
   points += sweep.run("forget", "two", forget, [&](const BareRepository& repository) {
+    check_listed(repository, waste.snapshot_ids());
     check_next_works(repository, forget);
     check_sound(repository, 1);
   });
   const Verb prune = {"prune", "--max-unused", "0", "--yes"};
   points += sweep.run("prune", "waste", prune, [&](const BareRepository& repository) {
+    check_listed(repository, waste.snapshot_ids());
     check_next_works(repository, prune);
     check_sound(repository, 1);
   });
@@ -163,6 +182,9 @@ TEST_CASE("killed at any request: backup, forget, prune, key add, key remove") {
   const Verb add = {"key", "add", "--new-password-file", secrets / "password"};
   points += sweep.run("key-add", "one", add, [&](const BareRepository& repository) {
     check_next_works(repository, {"key", "list"});
+    // A key that is there opens: none is ever half written.
+    const Json keys = parsed(repository.run({"key", "list", "-o", "json"})).at("keys");
+    CHECK(opens(repository, "escrow") == (keys.size() == 2));
     check_sound(repository, 1);
   });
   copy_bucket(s3, "one", "keys");
@@ -170,11 +192,13 @@ TEST_CASE("killed at any request: backup, forget, prune, key add, key remove") {
   const std::string id =
       parsed(keys.run({"key", "add", "--new-password-file", secrets / "password", "-o", "json"}))
           .at("saved");
-  points += sweep.run("key-remove", "keys", {"key", "remove", id, "--yes"},
-                      [&](const BareRepository& repository) {
-                        check_next_works(repository, {"key", "list"});
-                        check_sound(repository, 1);
-                      });
+  points += sweep.run(
+      "key-remove", "keys", {"key", "remove", id, "--yes"}, [&](const BareRepository& repository) {
+        check_next_works(repository, {"key", "list"});
+        const Json left = parsed(repository.run({"key", "list", "-o", "json"})).at("keys");
+        CHECK(opens(repository, "escrow") == (left.size() == 2));
+        check_sound(repository, 1);
+      });
   MESSAGE(points << " points in all");
   CHECK(points > 80);
   CHECK(restic("0.18", {"check", "--read-data"}, two.restic_env()).ok());

@@ -35,12 +35,13 @@ class Permissions {
       if (step != but) rules.push_back(granted);
     }
     plane_.apply(role("Role", rules).dump());
-    plane_.apply(role("ClusterRole", {rule("", "namespaces", {"get"})}).dump());
+    const std::string looked_at = but == "namespace" ? "nodes" : "namespaces";
+    plane_.apply(role("ClusterRole", {rule("", looked_at, {"get"})}).dump());
     plane_.apply(binding("Role").dump());
     plane_.apply(binding("ClusterRole").dump());
     // The authorizer learns of it a moment later.
     REQUIRE(eventually([&] {
-      return may("get", "secrets") && may("get", "namespaces") &&
+      return may("get", "secrets") && may("get", looked_at) &&
              may("create", "events") == (but != "event");
     }));
   }
@@ -132,6 +133,44 @@ TEST_CASE("faults: a backup whose publishing is forbidden is safe, and says what
     CHECK(policy.events("BackupSucceeded") == (step == "event" ? 1 : 2));
     policy.check_repository();
   }
+}
+
+TEST_CASE("faults: without a look at namespaces a backup knows its etcd by the policy in it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "by-policy");
+  const Permissions permissions(plane, "namespace");
+  const RunResult good = policy.backup({}, kUser);
+  CHECK_MESSAGE(good.ok(), good.err);
+  EtcdServer stranger;
+  const std::vector<std::string> flags = {"--etcd-endpoint", stranger.endpoint()};
+  check_failed(policy.backup(flags, kUser), 2, "does not hold this API server's");
+  stranger.put(
+      "/registry/kubedr.catalogicsoftware.com/metadatabackuppolicies/kubedr-system/by-policy",
+      R"({"metadata":{"uid":"11111111-2222-3333-4444-555555555555"}})");
+  check_failed(policy.backup(flags, kUser), 2, "does not hold this API server's");
+}
+
+TEST_CASE("faults: an etcd whose values are encrypted is known by the policy's revision") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const TempDir folder;
+  const std::string config = folder.write("encryption.yaml", R"(
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [namespaces, metadatabackuppolicies.kubedr.catalogicsoftware.com]
+  providers:
+  - aescbc: {keys: [{name: one, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]}
+)");
+  ControlPlane plane({"--encryption-provider-config=" + config});
+  BackedUpPolicy policy(plane, "sealed");
+  policy.check_next_backup_works();
+  EtcdServer stranger;
+  stranger.put("/registry/namespaces/kube-system", "k8s:enc:aescbc:v1:two:other");
+  stranger.put("/registry/kubedr.catalogicsoftware.com/metadatabackuppolicies/kubedr-system/sealed",
+               "k8s:enc:aescbc:v1:two:other");
+  check_failed(policy.backup({"--etcd-endpoint", stranger.endpoint()}), 2,
+               "does not hold this API server's");
 }
 
 TEST_CASE("faults: a user who may do nothing is denied, and no snapshot is made") {

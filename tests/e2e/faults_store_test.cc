@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/mount.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -50,18 +49,9 @@ void flip_a_bit(const std::filesystem::path& file) {
 // A small file system of its own, gone with this.
 class SmallDisk {
  public:
-  explicit SmallDisk(const std::string& size)
-      : mounted_(mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) ==
-                 0) {}
+  explicit SmallDisk(const std::string& size) : mount_(folder_.path(), size) {}
 
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-
-  ~SmallDisk() {
-    if (mounted_) umount2(folder_.path().c_str(), MNT_DETACH);
-  }
-
-  bool mounted() const { return mounted_; }
+  bool mounted() const { return mount_.mounted(); }
 
   std::filesystem::path repository() const { return folder_ / "repository"; }
 
@@ -84,7 +74,7 @@ class SmallDisk {
 
  private:
   TempDir folder_;
-  const bool mounted_;
+  const TmpfsMount mount_;
 };
 
 // Every file of the repository has the name of an id: nothing half written is left behind.

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
+#include <sys/mount.h>
 
 #include <nlohmann/json.hpp>
 
@@ -45,13 +46,13 @@ ControlPlane& ControlPlane::shared() {
   return plane;
 }
 
-ControlPlane::ControlPlane()
+ControlPlane::ControlPlane(const std::vector<std::string>& api_flags)
     : etcd_([] {
         EtcdOptions options;
         options.tls = true;
         return options;
       }()),
-      api_(etcd_, {{"reader", {}}, {"backup-only", {}}}),
+      api_(etcd_, {{"reader", {}}, {"backup-only", {}}}, api_flags),
       certs_(make_certificates(folder_)) {
   const RunResult installed = kubedr({"install"});
   REQUIRE_MESSAGE(installed.ok(), installed.err);
@@ -131,6 +132,14 @@ std::map<std::string, std::string> ControlPlane::restic_env(const std::string& b
           {"RESTIC_PASSWORD", kPassword},
           {"AWS_ACCESS_KEY_ID", s3_.access_key()},
           {"AWS_SECRET_ACCESS_KEY", s3_.secret_key()}};
+}
+
+TmpfsMount::TmpfsMount(std::filesystem::path folder, const std::string& size)
+    : folder_(std::move(folder)),
+      mounted_(mount("tmpfs", folder_.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0) {}
+
+TmpfsMount::~TmpfsMount() {
+  if (mounted_) umount2(folder_.c_str(), MNT_DETACH);
 }
 
 Json parsed(const RunResult& result) {

@@ -33,11 +33,14 @@ class ControlPlane {
  public:
   static ControlPlane& shared();
 
-  ControlPlane();
+  explicit ControlPlane(const std::vector<std::string>& api_flags = {});
 
   EtcdServer& etcd() { return etcd_; }
+
   KubeApi& api() { return api_; }
+
   S3Server& s3() { return s3_; }
+
   const std::filesystem::path& certs() const { return certs_; }
 
   // Runs the binary against this cluster as `user`.
@@ -63,6 +66,21 @@ class ControlPlane {
   S3Server s3_;
   TempDir folder_;
   std::filesystem::path certs_;
+};
+
+// A tmpfs on a folder, as a volume is in a pod; gone with this value.
+class TmpfsMount {
+ public:
+  explicit TmpfsMount(std::filesystem::path folder, const std::string& size = "64m");
+  TmpfsMount(const TmpfsMount&) = delete;
+  TmpfsMount& operator=(const TmpfsMount&) = delete;
+  ~TmpfsMount();
+
+  bool mounted() const { return mounted_; }
+
+ private:
+  const std::filesystem::path folder_;
+  const bool mounted_;
 };
 
 // What a run that must have gone well wrote to stdout, as JSON.
