@@ -75,6 +75,11 @@ void check_listed(const Json& listed, const Json& backup, const std::string& clu
         parse_time(summary.at("backup_start").get<std::string>()));
 }
 
+std::string revision_of(EtcdServer& etcd) {
+  const Json answer = parse_json(etcd.gateway("/v3/kv/range", R"({"key":"AA=="})"), "range");
+  return answer.at("header").at("revision").get<std::string>();
+}
+
 }  // namespace
 
 TEST_CASE("backup: what it stores is restored byte for byte, by us and by restic") {
@@ -198,11 +203,16 @@ TEST_CASE("restore: writes nothing into a folder that holds something") {
 
 TEST_CASE("backup: an idle etcd's snapshot equals what etcdctl saves, and adds next to nothing") {
   // 3.4 only: later members commit at every snapshot, so that no two of theirs are equal.
+  KUBEDR_NEEDS("kube-apiserver");
   EtcdOptions options;
   options.program = "etcd-3.4";
   options.tls = true;
   EtcdServer etcd(options);
-  etcd.fill("/registry/configmaps/default/c", 300, 2000);
+  KubeApi api(etcd);
+  etcd.fill("/kubedr-test/c", 300, 2000);
+  REQUIRE(api.kubectl({"create", "secret", "generic", "one", "--from-literal=a=b"}).ok());
+  api.stop();  // nobody writes from here on
+  const std::string revision = revision_of(etcd);
   const TempDir folder;
   const std::string repository = (folder / "repository").string();
   const auto env = environment_of(etcd);
@@ -218,6 +228,7 @@ TEST_CASE("backup: an idle etcd's snapshot equals what etcdctl saves, and adds n
   const std::string target = (folder / "target").string();
   REQUIRE(test::kubedr({"restore", "latest", "--repo", repository, "--target", target}, env).ok());
   CHECK(read_text(target + "/data/etcd-snapshot.db") == read_text(saved));
+  CHECK(revision_of(etcd) == revision);
 }
 
 TEST_CASE("backup: an etcd started from it answers the same keys, values and mod revisions") {
