@@ -64,7 +64,9 @@ bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::stri
 }
 
 bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
-  return !record.snapshot_id.empty() && saved.id.hex().starts_with(record.snapshot_id);
+  constexpr std::size_t kFewestDigits = 8;  // what operator mode and we write
+  return record.snapshot_id.size() >= kFewestDigits &&
+         saved.id.hex().starts_with(record.snapshot_id);
 }
 
 void require_free_tag(const std::string& tag) {

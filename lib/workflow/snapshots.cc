@@ -109,6 +109,12 @@ ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots
   const crd::Record* record = find_record(records, wanted);
   const repo::SavedSnapshot& found =
       repo::find_snapshot(snapshots, record == nullptr ? wanted : record->snapshot_id);
+  if (record != nullptr && !names(*record, found)) {
+    throw Error(ErrorKind::usage,
+                fmt::format("record {}: its snapshotId \"{}\" has less than 8 digits", wanted,
+                            record->snapshot_id),
+                "name the snapshot by its id; kubectl kubedr snapshots lists them");
+  }
   std::vector<ListedSnapshot> joined = join_snapshots({found}, records, location, filter);
   if (joined.empty()) {
     throw Error(ErrorKind::not_found,
