@@ -39,6 +39,7 @@ Json result_json(const workflow::CheckedRepository& checked) {
   for (const repo::SnapshotId& id : report.broken_snapshots) broken.push_back(id.hex());
   return {{"repository", checked.repository_url},
           {"snapshots", report.snapshots},
+          {"unreadableSnapshots", report.unreadable_snapshots},
           {"packs", report.packs},
           {"packsRead", report.packs_read},
           {"bytesRead", report.bytes_read},
@@ -75,8 +76,8 @@ std::string result_text(const workflow::CheckedRepository& checked) {
   }
   if (report.errors() == 0) return text + "no errors were found\n";
   return text + fmt::format("{} error{} found, {} of {} snapshots are whole\n", report.errors(),
-                            report.errors() == 1 ? " was" : "s were",
-                            report.snapshots - report.broken_snapshots.size(), report.snapshots);
+                            report.errors() == 1 ? " was" : "s were", report.whole_snapshots(),
+                            report.snapshots);
 }
 
 int run(Arguments arguments, const Context& context) {

@@ -181,7 +181,8 @@ class Checker {
   std::vector<SavedSnapshot> check_snapshots() {
     std::vector<std::string> damaged;
     std::vector<SavedSnapshot> snapshots = repository_.snapshots(call_, &damaged);
-    report_.snapshots = snapshots.size();
+    report_.unreadable_snapshots = damaged.size();
+    report_.snapshots = snapshots.size() + damaged.size();
     for (const std::string& text : damaged) {
       error("snapshot-damaged", object_of(text), text,
             "bring the file back from a copy or an older version in the bucket; else remove it");
@@ -414,6 +415,10 @@ std::uint64_t CheckReport::errors() const {
   return static_cast<std::uint64_t>(std::count_if(
       problems.begin(), problems.end(),
       [](const Problem& problem) { return problem.severity == Problem::Severity::error; }));
+}
+
+std::uint64_t CheckReport::whole_snapshots() const {
+  return snapshots - unreadable_snapshots - broken_snapshots.size();
 }
 
 CheckReport check(const Repository& repository, const ReadData& read_data,

@@ -38,18 +38,19 @@ struct Problem {
 };
 
 struct CheckReport {
-  std::uint64_t snapshots = 0;
+  std::uint64_t snapshots = 0;  // files, those among them that cannot be read
+  std::uint64_t unreadable_snapshots = 0;
   std::uint64_t packs = 0;
   std::uint64_t packs_read = 0;
   std::uint64_t bytes_read = 0;
   std::vector<Problem> problems;  // errors first
-  // Those that cannot be restored in full, as far as was looked; a snapshot file that cannot be
-  // read is a problem and not among them.
+  // Those that cannot be restored in full, as far as was looked, but for what cannot be read.
   std::vector<SnapshotId> broken_snapshots;
   bool suggest_repair_index = false;
   bool suggest_prune = false;
 
   std::uint64_t errors() const;
+  std::uint64_t whole_snapshots() const;
 };
 
 // Told of packs' bytes as they are read, by one thread at a time.

@@ -148,7 +148,9 @@ TEST_CASE("check: each defect is named, and the snapshots that it breaks") {
     world.flip(world.first(FileKind::snapshot), 50);
     const CheckReport report = check(world, false);
     CHECK(errors(report) == Codes{"snapshot-damaged"});
-    CHECK(report.snapshots == 1);
+    CHECK(report.snapshots == 2);
+    CHECK(report.unreadable_snapshots == 1);
+    CHECK(report.whole_snapshots() == 1);
     CHECK(report.broken_snapshots.empty());
   }
   SUBCASE("a foreign file lies among the keys") {
