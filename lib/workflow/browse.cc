@@ -86,17 +86,36 @@ std::string policy_path(const ListedSnapshot& listed) {
   return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
 }
 
-std::uint64_t size_of(const repo::Snapshot& snapshot) {
-  return snapshot.summary ? snapshot.summary->total_bytes_processed : 0;
+// Of what find_used_blobs has named, or will.
+void pass_over(const std::string& /*problem*/) {}
+
+// restic before 0.17, and so operator mode, stores no summary: then the tree tells.
+std::uint64_t size_of(const repo::Repository& repository, const repo::Index& index,
+                      const repo::Snapshot& snapshot, const Call& call) {
+  if (snapshot.summary) return snapshot.summary->total_bytes_processed;
+  std::uint64_t bytes = 0;
+  repo::walk_tree(
+      repository, index, snapshot.tree,
+      [&](const std::string&, const repo::Node& node) {
+        if (node.type == repo::NodeType::file) bytes += node.size;
+      },
+      call, pass_over);
+  return bytes;
 }
 
-// What the snapshots behind the first one added, by the day.
-std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members) {
+// What the snapshots behind the first one added, in bytes as stored; nullopt where one of them does
+// not say.
+std::optional<std::uint64_t> added_by_summaries(const std::vector<const ListedSnapshot*>& members) {
   std::uint64_t added = 0;
   for (std::size_t i = 1; i < members.size(); ++i) {
     const auto& summary = members[i]->saved.snapshot.summary;
-    if (summary) added += summary->data_added_packed;
+    if (!summary) return std::nullopt;
+    added += summary->data_added_packed;
   }
+  return added;
+}
+
+std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members, std::uint64_t added) {
   const auto span = members.back()->saved.snapshot.time - members.front()->saved.snapshot.time;
   if (span < std::chrono::hours(1)) return 0;  // too short to tell
   const double days = std::chrono::duration<double, std::ratio<86'400>>(span).count();
@@ -159,9 +178,12 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
   report.snapshots = snapshots.size();
   report.blobs = index.blobs();
   std::map<std::string, std::vector<const ListedSnapshot*>> groups;
+  std::map<repo::SnapshotId, std::uint64_t> sizes;
   for (const ListedSnapshot& listed : snapshots) {
     groups[policy_path(listed)].push_back(&listed);
-    report.restore_bytes += size_of(listed.saved.snapshot);
+    const std::uint64_t size = size_of(opened.repository, index, listed.saved.snapshot, held);
+    sizes.emplace(listed.saved.id, size);
+    report.restore_bytes += size;
   }
   const auto problem = [](const std::string& text) { log::warn("{}", text); };
   std::map<std::string, repo::BlobSet> used;
@@ -178,13 +200,19 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
     policy.snapshots = members.size();
     policy.first = members.front()->saved.snapshot.time;
     policy.last = members.back()->saved.snapshot.time;
-    policy.restore_bytes = size_of(members.back()->saved.snapshot);
+    policy.restore_bytes = sizes.at(members.back()->saved.id);
     const Weight all = weigh(index, used[name]);
     policy.unique_bytes = all.plain;
     policy.stored_bytes = all.stored;
     std::erase_if(used[name], [&](const repo::BlobHandle& blob) { return owners[blob] > 1; });
     policy.exclusive_bytes = weigh(index, used[name]).stored;
-    policy.growth_per_day = growth_of(members);
+    std::optional<std::uint64_t> added = added_by_summaries(members);
+    if (!added) {
+      const repo::BlobSet first = repo::find_used_blobs(
+          opened.repository, index, {members.front()->saved.snapshot.tree}, pass_over, held);
+      added = all.stored - weigh(index, first).stored;
+    }
+    policy.growth_per_day = growth_of(members, *added);
     report.policies.push_back(std::move(policy));
   }
   repo::BlobSet everything;
