@@ -89,8 +89,14 @@ s3::BucketLookup lookup_of(const std::string& text) {
               fmt::format("bucket_lookup: \"{}\" is none of auto, path, dns", text));
 }
 
+http::ProxyVariables proxies_of(const Environment& environment) {
+  return {environment.first({"HTTPS_PROXY", "https_proxy"}),
+          environment.first({"HTTP_PROXY", "http_proxy"}),
+          environment.first({"NO_PROXY", "no_proxy"})};
+}
+
 std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
-                                        const cluster::SecretData& keys, const Clock& clock) {
+                                        const cluster::SecretData& keys, const Context& context) {
   s3::S3Options options;
   options.address = address_of(location);
   options.credentials.access_key =
@@ -100,8 +106,9 @@ std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
   options.region = value_or_empty(keys, "region");
   options.ca_pem = value_or_empty(keys, "ca.crt");
   options.lookup = lookup_of(value_or_empty(keys, "bucket_lookup"));
+  options.proxies = proxies_of(context.environment);
   options.user_agent = user_agent();
-  return std::make_unique<s3::S3Store>(std::move(options), clock);
+  return std::make_unique<s3::S3Store>(std::move(options), context.clock);
 }
 
 // A folder for each repository; empty: none is wanted, or there is no place for it.
@@ -121,7 +128,7 @@ workflow::OpenStore store_opener(const Context& context, bool folders_allowed) {
   return [&context, folders_allowed](const crd::Location& location, const cluster::SecretData& keys,
                                      workflow::Caching caching) -> std::unique_ptr<storage::Store> {
     if (!is_folder_url(location.url)) {
-      auto store = std::make_unique<storage::RetryingStore>(open_s3(location, keys, context.clock),
+      auto store = std::make_unique<storage::RetryingStore>(open_s3(location, keys, context),
                                                             context.random);
       const std::filesystem::path folder = cache_folder(context, store->location());
       if (caching == workflow::Caching::off || folder.empty()) return store;
@@ -145,6 +152,7 @@ kube::Surroundings surroundings(const Environment& environment) {
   around.home = environment.get("HOME");
   around.service_host = environment.get("KUBERNETES_SERVICE_HOST");
   around.service_port = environment.get("KUBERNETES_SERVICE_PORT");
+  around.proxies = proxies_of(environment);
   return around;
 }
 

@@ -39,7 +39,6 @@ http::Options http_options(const Endpoint& endpoint) {
   const bool is_tls = http::parse_url(endpoint.url).scheme == "https";
   if (is_tls) options.tls = endpoint.tls;
   options.version = is_tls ? http::Version::http2 : http::Version::http2_prior;
-  options.proxy = http::Proxy::never;
   options.user_agent = "kubectl-kubedr";
   return options;
 }

@@ -16,6 +16,7 @@
 #include "base/call.h"
 #include "base/limits.h"
 #include "base/secret.h"
+#include "http/proxy.h"
 
 namespace kubedr::http {
 
@@ -36,16 +37,12 @@ enum class Version {
   http2_prior,  // HTTP/2 over plain TCP without an upgrade (gRPC)
 };
 
-enum class Proxy {
-  never,        // etcd, and whatever is on this machine
-  environment,  // https_proxy, no_proxy as libcurl reads them; loopback is never proxied
-};
-
 struct Options {
   Tls tls;
   Version version = Version::any;
-  Proxy proxy = Proxy::environment;
-  std::string proxy_url;  // instead of the environment's; may be empty
+  ProxyVariables proxies;
+  std::string proxy_url;     // instead of `proxies`, and for this machine too; may be empty
+  bool compression = false;  // the server may send bodies in gzip; limits count what comes out
   std::string user_agent;
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);
   // No byte in either direction for this long ends the exchange.

@@ -35,6 +35,11 @@ bool is_plain_answer(std::string_view detail) {
   return has_any(detail, {"wrong version number", "packet length too long", "http request"});
 }
 
+// A proxy that answers CONNECT with anything but success; libcurl repeats its status.
+bool is_refused_tunnel(std::string_view detail) {
+  return has_any(detail, {"CONNECT tunnel failed", "from proxy after CONNECT"});
+}
+
 struct Meaning {
   ErrorKind kind = ErrorKind::unavailable;
   std::string what;
@@ -50,6 +55,15 @@ Meaning refused_certificate() {
 Meaning untrusted_server() {
   return {ErrorKind::denied, "the server's certificate is not trusted",
           "use the CA that signed it, and the name or address that stands in it", kPointless};
+}
+
+Meaning refused_tunnel(std::string_view detail) {
+  if (has_any(detail, {"407"})) {
+    return {ErrorKind::denied, "the proxy wants a user and a password, or others",
+            "give them in the proxy's address: http://USER:PASSWORD@HOST:PORT", kPointless};
+  }
+  return {ErrorKind::unavailable, "the proxy does not let us through",
+          "check the proxy's address, and that it may reach the server", kNeverArrived};
 }
 
 Meaning handshake(std::string_view detail) {
@@ -69,6 +83,8 @@ Meaning meaning_of(CURLcode code, std::string_view detail) {
   case CURLE_COULDNT_RESOLVE_HOST:
   case CURLE_COULDNT_RESOLVE_PROXY:
     return {ErrorKind::unavailable, "name could not be resolved", {}, kNeverArrived};
+  case CURLE_PROXY:  // SOCKS: refused, or the server behind it not reached
+    return {ErrorKind::unavailable, "the proxy does not let us through", {}, kNeverArrived};
   case CURLE_OPERATION_TIMEDOUT:  // the connect timeout is the only one that libcurl counts
     return {ErrorKind::unavailable, "could not connect in time", {}, kNeverArrived};
   case CURLE_SSL_CONNECT_ERROR:
@@ -93,13 +109,13 @@ Meaning meaning_of(CURLcode code, std::string_view detail) {
   case CURLE_PARTIAL_FILE:
     return {ErrorKind::unavailable, "the answer ended early", {}, kMaybeArrived};
   case CURLE_RECV_ERROR:
+    if (is_refused_tunnel(detail)) return refused_tunnel(detail);
     if (is_certificate_alert(detail)) return refused_certificate();
     [[fallthrough]];
   case CURLE_GOT_NOTHING:
   case CURLE_SEND_ERROR:
   case CURLE_HTTP2:
   case CURLE_HTTP2_STREAM:
-  case CURLE_PROXY:
     return {ErrorKind::unavailable, "the connection was lost", {}, kMaybeArrived};
   default:
     return {ErrorKind::failed, "the exchange failed", {}, kFinal};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -184,6 +185,7 @@ void Transfer::set_headers(const Request& request) {
   if (!has_header(request.headers, "content-type")) add("Content-Type:");
   set(CURLOPT_HTTPHEADER, sent_headers_.get());
   if (!options_.user_agent.empty()) set(CURLOPT_USERAGENT, options_.user_agent.c_str());
+  if (options_.compression) set(CURLOPT_ACCEPT_ENCODING, "gzip");
 }
 
 void Transfer::set_tls() {
@@ -208,16 +210,28 @@ void Transfer::set_tls() {
   set(CURLOPT_KEYPASSWD, "");  // without one, OpenSSL asks the terminal for an encrypted key's
 }
 
+// libcurl reads the environment unless it is told something: "" is "no proxy".
 void Transfer::set_proxy() {
-  if (options_.proxy == Proxy::never || url_.is_loopback()) {
+  const std::string wanted =
+      options_.proxy_url.empty() ? choose_proxy(options_.proxies, url_) : options_.proxy_url;
+  set(CURLOPT_NOPROXY, "");
+  if (wanted.empty()) {
     set(CURLOPT_PROXY, "");
-    set(CURLOPT_NOPROXY, "*");
     return;
   }
+  const ProxyAddress proxy = parse_proxy(wanted);
+  set(CURLOPT_PROXY, proxy.url.c_str());
+  set(CURLOPT_PROXYPORT, static_cast<long>(proxy.default_port));
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  if (options_.proxy_url.empty()) return;
-  set(CURLOPT_PROXY, options_.proxy_url.c_str());
-  set(CURLOPT_NOPROXY, "");
+  if (!proxy.tls) return;
+  // As with Go, what proves the server proves the proxy in front of it.
+  const Tls& tls = options_.tls;
+  set(CURLOPT_PROXY_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
+  set(CURLOPT_PROXY_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
+  if (tls.ca_pem.empty()) return;
+  curl_blob ca = borrow(tls.ca_pem);
+  set(CURLOPT_PROXY_CAINFO_BLOB, &ca);
+  set(CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
 }
 
 void Transfer::set_limits() {
@@ -433,7 +447,15 @@ void Transfer::require_success() const {
         .with(kAgain);
   }
   if (hung_up_after_handshake()) throw http::hung_up_after_handshake(where_);
-  throw failure_of(result_, where_, detail_.data());
+  throw failure_of(result_, where_, detail());
+}
+
+// libcurl tells how long it took, the system why.
+std::string Transfer::detail() const {
+  long system_error = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &system_error);
+  if (result_ != CURLE_COULDNT_CONNECT || system_error == 0) return detail_.data();
+  return std::generic_category().message(static_cast<int>(system_error));
 }
 
 // With TLS 1.3 a server judges the client's certificate after libcurl took the handshake for done,

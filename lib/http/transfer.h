@@ -96,6 +96,7 @@ class Transfer {
   std::size_t read_direct(std::span<std::uint8_t> buffer, const Call& call);
   void note_end();
   void require_success() const;
+  std::string detail() const;
   bool hung_up_after_handshake() const;
   [[noreturn]] void throw_fault() const;
 

@@ -42,6 +42,7 @@ http::Options options_of(const Config& config, const std::string& user_agent) {
   http::Options options;
   options.tls = config.tls;
   options.proxy_url = config.proxy_url;
+  options.proxies = config.proxies;
   options.user_agent = user_agent;
   return options;
 }

@@ -377,7 +377,9 @@ bool is_in_pod(const Surroundings& surroundings) {
          is_there(surroundings.service_account / "token");
 }
 
-Config finish(Config config, const Entry& user, const Flags& flags) {
+Config finish(Config config, const Entry& user, const Flags& flags,
+              const Surroundings& surroundings) {
+  config.proxies = surroundings.proxies;
   take_flags(config, flags);
   config.server = clean_server(config);
   if (config.server.starts_with("http:")) {
@@ -401,7 +403,7 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
   if (merged.empty() && !chosen) {
     if (is_in_pod(surroundings)) {
       return finish(in_cluster(surroundings), Entry("the service account", Json::object(), {}),
-                    flags);
+                    flags, surroundings);
     }
     if (flags.server.empty()) {
       fail("invalid configuration: no configuration has been provided",
@@ -417,7 +419,7 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
   if (config.server.empty() && flags.server.empty()) {
     fail("no server found for " + choice.cluster.label(), "the entry needs a server");
   }
-  return finish(std::move(config), choice.user, flags);
+  return finish(std::move(config), choice.user, flags, surroundings);
 }
 
 }  // namespace kubedr::kube

@@ -35,13 +35,15 @@ struct Surroundings {
   std::string service_host;    // $KUBERNETES_SERVICE_HOST
   std::string service_port;    // $KUBERNETES_SERVICE_PORT
   std::filesystem::path service_account = "/var/run/secrets/kubernetes.io/serviceaccount";
+  http::ProxyVariables proxies;
 };
 
 // Everything that is needed to talk to one API server as somebody.
 struct Config {
   std::string server;  // with its path prefix, without a slash at the end
   http::Tls tls;
-  std::string proxy_url;
+  std::string proxy_url;  // instead of the environment's proxies; may be empty
+  http::ProxyVariables proxies;
   Secret token;
   std::filesystem::path token_file;  // read again as it ages; wins over `token`
   std::string username;              // basic auth

@@ -297,6 +297,7 @@ http::Options client_options(const S3Options& options) {
   http::Options client;
   client.tls.ca_pem = options.ca_pem;
   client.version = http::Version::http1;
+  client.proxies = options.proxies;
   client.user_agent = options.user_agent;
   return client;
 }

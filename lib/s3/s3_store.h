@@ -18,6 +18,7 @@ struct S3Options {
   std::string region;  // empty: asked of the server once, else us-east-1
   BucketLookup lookup = BucketLookup::automatic;
   std::string ca_pem;  // empty: the system's certificates
+  http::ProxyVariables proxies;
   std::string user_agent;
   int connections = 5;  // restic's number
 };

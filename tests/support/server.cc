@@ -103,7 +103,6 @@ http::Client local_client(http::Tls tls) {
   http::Options options;
   options.tls = std::move(tls);
   options.version = http::Version::http1;
-  options.proxy = http::Proxy::never;
   return http::Client(std::move(options));
 }
 

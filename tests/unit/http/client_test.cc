@@ -441,21 +441,84 @@ TEST_CASE("http: an answer that is no HTTP is unavailable") {
   CHECK_FALSE(error.transport().transient);
 }
 
-TEST_CASE("http: a proxy from outside is never used for this machine") {
+TEST_CASE("http: a proxy of the environment is never used for this machine, a named one is") {
   Echo echo("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  Echo proxy("HTTP/1.1 204 No Content\r\n\r\n");
   Options options = short_options();
-  options.proxy_url = "http://127.0.0.1:1";
-  Client client(options);
-  CHECK(client.send(get(echo.responder.url()), ten_seconds()).status == 200);
+  options.proxies.http = proxy.responder.url("");
+  CHECK(Client(options).send(get(echo.responder.url()), ten_seconds()).status == 200);
+  options.proxy_url = proxy.responder.url("");
+  CHECK(Client(options).send(get(echo.responder.url()), ten_seconds()).status == 204);
 }
 
-TEST_CASE("http: a proxy that is named gets the requests for other machines") {
+TEST_CASE("http: the environment's own variables reach no request") {
+  Echo echo("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  setenv("http_proxy", "http://127.0.0.1:1", 1);
+  setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+  Client client(short_options());
+  CHECK(client.send(get(echo.responder.url()), ten_seconds()).status == 200);
+  unsetenv("http_proxy");
+  unsetenv("ALL_PROXY");
+}
+
+TEST_CASE("http: a proxy gets the requests for other machines, but for those that are exempt") {
   Echo proxy("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   Options options = short_options();
-  options.proxy_url = proxy.responder.url("");
+  options.proxies.http = proxy.responder.url("");
+  options.proxies.no_proxy = ".exempt.invalid";
   Client client(options);
   CHECK(client.send(get("http://example.invalid/x"), ten_seconds()).status == 200);
   CHECK(proxy.last().starts_with("GET http://example.invalid/x HTTP/1.1\r\n"));
+  CHECK(error_of([&] { client.send(get("http://is.exempt.invalid/x"), ten_seconds()); }).kind() ==
+        ErrorKind::unavailable);
+  CHECK(proxy.responder.connections() == 1);
+}
+
+TEST_CASE("http: a proxy that refuses the way through is named as the one who does") {
+  struct Case {
+    const char* answer;
+    ErrorKind kind;
+    const char* text;
+  };
+
+  for (const Case& one :
+       {Case{"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+             ErrorKind::denied, "the proxy wants a user and a password"},
+        Case{"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ErrorKind::unavailable,
+             "the proxy does not let us through"}}) {
+    CAPTURE(one.answer);
+    Echo proxy(one.answer);
+    Options options = short_options();
+    options.proxies.https = "http://me:hunter2@" + proxy.responder.url("").substr(7);
+    Client client(options);
+    const Error error =
+        error_of([&] { client.send(get("https://example.invalid/x"), ten_seconds()); });
+    CHECK(proxy.last().starts_with("CONNECT example.invalid:443 HTTP/1.1\r\n"));
+    CHECK(contains(proxy.last(), "Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n"));
+    CHECK(error.kind() == one.kind);
+    CHECK_MESSAGE(contains(error.what(), one.text), error.what());
+    CHECK_FALSE(contains(error.what(), "hunter2"));
+  }
+}
+
+TEST_CASE("http: a body in gzip is asked for only where it is wanted, and limits count it open") {
+  // A thousand times "a", by gzip.
+  const std::string packed(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x4c\x1c\x05\xa3\x60\x14\x0c\x77\x00\x00\x03"
+      "\xda\x38\x9a\xe8\x03\x00\x00",
+      29);
+  Echo echo("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 29\r\n\r\n" + packed);
+  CHECK(Client(short_options()).send(get(echo.responder.url()), ten_seconds()).text() == packed);
+  CHECK_FALSE(contains(echo.last(), "Accept-Encoding"));
+
+  Options options = short_options();
+  options.compression = true;
+  Client client(options);
+  CHECK(client.send(get(echo.responder.url()), ten_seconds()).text() == std::string(1000, 'a'));
+  CHECK(contains(echo.last(), "Accept-Encoding: gzip\r\n"));
+  Request request = get(echo.responder.url());
+  request.max_body = 999;
+  CHECK(error_of([&] { client.send(request, ten_seconds()); }).kind() == ErrorKind::corrupt);
 }
 
 }  // namespace
