@@ -23,6 +23,14 @@ const std::string& Environment::get(const std::string& name) const {
   return found == values_.end() ? kNotSet : found->second;
 }
 
+std::vector<std::string> Environment::for_programs() const {
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : values_) {
+    if (!name.starts_with("RESTIC_")) lines.push_back(name + "=" + value);
+  }
+  return lines;
+}
+
 const std::string& Environment::first(std::initializer_list<const char*> names) const {
   for (const char* name : names) {
     if (const std::string& value = get(name); !value.empty()) return value;

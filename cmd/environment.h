@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/secret.h"
 
@@ -17,6 +18,9 @@ class Environment {
   const std::string& get(const std::string& name) const;
 
   Secret secret(const std::string& name) const { return Secret(get(name)); }
+
+  // For programs that we run: "NAME=VALUE" of everything but what is only for us and restic.
+  std::vector<std::string> for_programs() const;
 
   // The first of these that is set.
   const std::string& first(std::initializer_list<const char*> names) const;

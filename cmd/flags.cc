@@ -45,8 +45,18 @@ void add_server_flags(CLI::App& root, Flags& flags) {
   root.add_option("--user", kube.user, "Name of the kubeconfig user")->group(kServer);
   root.add_option("-s,--server", kube.server, "Address of the API server")->group(kServer);
   root.add_option("--token", flags.token, "Bearer token")->group(kServer);
+  root.add_option("--username", kube.username, "User name for basic authentication")
+      ->group(kServer);
+  root.add_option("--password", flags.password, "Password for basic authentication")
+      ->group(kServer);
   root.add_option("--as", kube.as, "User to impersonate")->group(kServer);
+  root.add_option("--as-uid", kube.as_uid, "UID to impersonate")->group(kServer);
   root.add_option("--as-group", kube.as_groups, "Group to impersonate; may be repeated")
+      ->take_all()
+      ->expected(1)
+      ->group(kServer);
+  root.add_option("--as-user-extra", kube.as_user_extra,
+                  "Extra of the user to impersonate, KEY=VALUE; may be repeated")
       ->take_all()
       ->expected(1)
       ->group(kServer);
@@ -62,6 +72,9 @@ void add_server_flags(CLI::App& root, Flags& flags) {
       ->group(kServer);
   root.add_flag("--insecure-skip-tls-verify", kube.insecure_skip_tls_verify,
                 "Do not check the API server's certificate")
+      ->group(kServer);
+  root.add_flag("--disable-compression", kube.disable_compression,
+                "Ask the API server for answers that are not compressed")
       ->group(kServer);
   root.add_option("--request-timeout", flags.request_timeout,
                   "How long a single API request may take, e.g. 30s; 0 is no limit")

@@ -16,7 +16,8 @@ namespace kubedr::cmd {
 // Flags that every verb takes.
 struct Flags {
   kube::Flags kube;
-  std::string token;  // moved into kube.token, and wiped here
+  std::string token;     // moved into kube.token, and wiped here
+  std::string password;  // likewise
   std::string request_timeout = "0";
   std::string name_space;
   bool all_namespaces = false;

@@ -75,7 +75,9 @@ int parse_and_run(int argc, char** argv) {
     return exit_code(ErrorKind::usage);
   }
   flags.kube.token = Secret(flags.token);
+  flags.kube.password = Secret(flags.password);
   wipe(flags.token.data(), flags.token.size());
+  wipe(flags.password.data(), flags.password.size());
   log::start(flags.verbosity, flags.quiet);
   const cmd::Environment environment(environ);
   try {

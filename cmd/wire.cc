@@ -153,6 +153,8 @@ kube::Surroundings surroundings(const Environment& environment) {
   around.service_host = environment.get("KUBERNETES_SERVICE_HOST");
   around.service_port = environment.get("KUBERNETES_SERVICE_PORT");
   around.proxies = proxies_of(environment);
+  around.for_plugins = environment.for_programs();
+  around.terminal = isatty(STDIN_FILENO) == 1;
   return around;
 }
 

@@ -1,19 +1,21 @@
 #include "kube/client.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "http/client.h"
 #include "http/url.h"
+#include "kube/credentials.h"
 #include "kube/failure.h"
+#include "kube/warnings.h"
 
 namespace kubedr::kube {
 namespace {
@@ -22,12 +24,10 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int kTries = 4;
+constexpr int kAskedTries = 10;  // where the server says when to come again; client-go's number
 constexpr milliseconds kFirstPause{500};
-constexpr milliseconds kLongestPause = seconds(30);
+constexpr milliseconds kLongestPause = seconds(60);
 constexpr char kPageSize[] = "500";  // kubectl's
-
-// A service account's token is replaced well before it expires; client-go looks as often.
-constexpr seconds kTokenAge{50};
 
 struct Sent {
   std::string method;
@@ -38,31 +38,60 @@ struct Sent {
   bool idempotent = true;
 };
 
-http::Options options_of(const Config& config, const std::string& user_agent) {
+http::Options options_of(const Config& config, const http::Tls& tls,
+                         const std::string& user_agent) {
   http::Options options;
-  options.tls = config.tls;
+  options.tls = tls;
+  options.compression = config.compression;
   options.proxy_url = config.proxy_url;
   options.proxies = config.proxies;
   options.user_agent = user_agent;
   return options;
 }
 
-// Warning: 299 - "text", 299 - "text"; other codes are not for people.
-std::vector<std::string> parse_warnings(std::string_view header) {
-  std::vector<std::string> texts;
-  while (true) {
-    const std::size_t quote = header.find('"');
-    if (quote == std::string_view::npos) return texts;
-    const bool shown = trim(header.substr(0, quote)).starts_with("299");
-    std::string text;
-    std::size_t at = quote + 1;
-    for (; at < header.size() && header[at] != '"'; ++at) {
-      if (header[at] == '\\' && at + 1 < header.size()) ++at;
-      text += header[at];
+// kubectl's words, by which people search.
+Error unreachable(const Error& error) {
+  if (error.transport().may_have_arrived) return error;
+  const std::string text = error.what();
+  const bool refused = text.find("Connection refused") != std::string::npos;
+  Error worded(error.kind(), "unable to connect to the server: " + text,
+               refused ? "did you specify the right host or port?" : error.hint());
+  worded.with(error.transport());
+  return worded;
+}
+
+// As Go reads it.
+std::string duration_text(milliseconds time) {
+  const bool whole = time % seconds(1) == milliseconds(0);
+  return whole ? fmt::format("{}s", time / seconds(1)) : fmt::format("{}ms", time.count());
+}
+
+// Header names take only some bytes; the others are written as %XX, and with them % itself.
+std::string escape_header(std::string_view key) {
+  constexpr std::string_view kLegal = "!#$&'*+-.^_`|~";
+  std::string escaped;
+  for (const char c : key) {
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (is_letter || (c >= '0' && c <= '9') || kLegal.find(c) != std::string_view::npos) {
+      escaped += c;
+    } else {
+      escaped += fmt::format("%{:02X}", static_cast<unsigned char>(c));
     }
-    if (shown) texts.push_back(printable(text));
-    header.remove_prefix(std::min(header.size(), at + 1));
-    while (!header.empty() && (header[0] == ',' || header[0] == ' ')) header.remove_prefix(1);
+  }
+  return escaped;
+}
+
+void add_impersonation(http::Headers& headers, const Impersonation& impersonation) {
+  if (impersonation.user.empty()) return;
+  headers.emplace_back("Impersonate-User", impersonation.user);
+  if (!impersonation.uid.empty()) headers.emplace_back("Impersonate-Uid", impersonation.uid);
+  for (const std::string& group : impersonation.groups) {
+    headers.emplace_back("Impersonate-Group", group);
+  }
+  for (const auto& [key, values] : impersonation.extra) {
+    for (const std::string& value : values) {
+      headers.emplace_back("Impersonate-Extra-" + escape_header(key), value);
+    }
   }
 }
 
@@ -73,64 +102,35 @@ struct Client::Impl {
       : config(std::move(with)),
         user_agent(std::move(agent)),
         request_timeout(timeout),
-        clock(time),
-        http(options_of(config, user_agent)) {}
+        credentials(config, time),
+        tls(config.tls),
+        http(options_of(config, tls, user_agent)) {}
 
-  Config config;
-  std::string user_agent;
-  milliseconds request_timeout;
-  const Clock& clock;
+  const Config config;
+  const std::string user_agent;
+  const milliseconds request_timeout;
+  Credentials credentials;
+  http::Tls tls;
   http::Client http;
   std::vector<std::string> warnings;
-  Secret file_token;
-  std::optional<SteadyTime> file_token_read;
 
   std::string field_manager() const { return user_agent.substr(0, user_agent.find('/')); }
 
-  // What the file holds now; a file that cannot be read any more leaves the token there was.
-  void read_token() {
-    try {
-      Bytes bytes = read_file(config.token_file, limits::kSecretBytes);
-      file_token = Secret(trim(as_text(bytes)));
-      wipe(bytes.data(), bytes.size());
-    } catch (const Error& error) {
-      if (file_token.empty()) {
-        throw Error(ErrorKind::denied, std::string("kubernetes: read token: ") + error.what());
-      }
-      log::warn("kubernetes: read token again: {}", error.what());
-    }
-    file_token_read = clock.steady();
-  }
-
-  Secret authorization() {
-    if (!config.token_file.empty()) {
-      if (!file_token_read || clock.steady() - *file_token_read > kTokenAge) read_token();
-      return Secret("Bearer " + std::string(file_token.reveal()));
-    }
-    if (!config.token.empty()) return Secret("Bearer " + std::string(config.token.reveal()));
-    if (config.username.empty()) return {};
-    const std::string pair = config.username + ":" + std::string(config.password.reveal());
-    return Secret("Basic " + to_base64(as_bytes(pair)));
-  }
-
-  http::Request request_of(const Sent& sent) {
+  http::Request request_of(const Sent& sent, const Call& call) {
     http::Request request;
     request.method = sent.method;
     request.url = config.server + sent.path;
     char separator = '?';
-    for (const auto& [key, value] : sent.query) {
+    const auto add = [&](const std::string& key, const std::string& value) {
       request.url += separator + http::escape(key) + "=" + http::escape(value);
       separator = '&';
-    }
+    };
+    for (const auto& [key, value] : sent.query) add(key, value);
+    if (request_timeout.count() > 0) add("timeout", duration_text(request_timeout));
     request.headers = {{"Accept", "application/json"}};
     if (!sent.content_type.empty()) request.headers.emplace_back("Content-Type", sent.content_type);
-    if (!config.impersonate_user.empty()) {
-      request.headers.emplace_back("Impersonate-User", config.impersonate_user);
-    }
-    for (const std::string& group : config.impersonate_groups) {
-      request.headers.emplace_back("Impersonate-Group", group);
-    }
-    request.authorization = authorization();
+    add_impersonation(request.headers, config.impersonation);
+    request.authorization = credentials.authorization(call);
     request.body = as_bytes(sent.body);
     request.max_body = limits::kKubeBody;
     return request;
@@ -140,55 +140,84 @@ struct Client::Impl {
     for (const auto& [name, value] : response.headers) {
       if (name != "warning") continue;
       for (std::string& text : parse_warnings(value)) {
-        const bool known = std::find(warnings.begin(), warnings.end(), text) != warnings.end();
-        if (!known) warnings.push_back(std::move(text));
+        if (std::find(warnings.begin(), warnings.end(), text) != warnings.end()) continue;
+        log::warn("{}", text);
+        warnings.push_back(std::move(text));
       }
     }
   }
 
-  // One exchange; every answer that is no success is thrown.
-  http::Response try_once(const Sent& sent, const Target& target, const Call& call) {
-    const Call bounded = request_timeout.count() > 0 ? call.within(request_timeout) : call;
-    http::Response response;
+  [[noreturn]] static void rethrow_with(const Target& target, const Error& error) {
+    Error with_place(error.kind(),
+                     fmt::format("kubernetes: {}: {}", target.display(), error.what()),
+                     error.hint());
+    with_place.with(error.transport());
+    throw with_place;
+  }
+
+  // The request as we are now. To log in may take as long as a person needs for it: the limit for
+  // a request does not count that.
+  http::Request prepare(const Sent& sent, const Target& target, const Call& call) {
     try {
-      response = http.send(request_of(sent), bounded);
+      if (credentials.take_certificate(tls, call)) {
+        http = http::Client(options_of(config, tls, user_agent));
+      }
+      return request_of(sent, call);
+    } catch (const Error& error) {
+      call.require_live();
+      rethrow_with(target, error);
+    }
+  }
+
+  // One exchange, whatever its status.
+  http::Response try_once(const Sent& sent, const Target& target, const Call& call) {
+    const http::Request request = prepare(sent, target, call);
+    const Call bounded = request_timeout.count() > 0 ? call.within(request_timeout) : call;
+    try {
+      http::Response response = http.send(request, bounded);
+      log::debug("kubernetes: {} {}: {}", sent.method, sent.path, response.status);
+      note_warnings(response);
+      return response;
     } catch (const Error& error) {
       call.require_live();  // why the whole call ended says more than what it did to this request
-      Error with_place(error.kind(), "kubernetes: " + target.display() + ": " + error.what(),
-                       error.hint());
-      with_place.with(error.transport());
-      throw with_place;
+      rethrow_with(target, unreachable(error));
     }
-    log::debug("kubernetes: {} {}: {}", sent.method, sent.path, response.status);
-    note_warnings(response);
+  }
+
+  // A success; everything else is thrown.
+  http::Response require_success(const Sent& sent, const Target& target, const Call& call) {
+    http::Response response = try_once(sent, target, call);
+    if (response.status == 401 && renew_credentials(call)) {
+      response = try_once(sent, target, call);
+    }
     if (response.status >= 200 && response.status < 300) return response;
     throw make_error(target, response);
   }
 
-  // A token file may have been replaced since we read it.
-  bool refresh_token(const Error& error) {
-    if (error.kind() != ErrorKind::denied || config.token_file.empty()) return false;
-    const Secret before = file_token;
-    read_token();
-    return !(before == file_token);
+  // What went wrong then is less than the refusal that is about to be reported.
+  bool renew_credentials(const Call& call) {
+    try {
+      return credentials.renew(call);
+    } catch (const Error& error) {
+      call.require_live();
+      log::warn("kubernetes: refreshing credentials: {}", error.what());
+      return false;
+    }
   }
 
   // Tries again what can do no harm. `repeated` says if an earlier try may have been carried out.
   http::Response send(const Sent& sent, const Call& call, bool* repeated = nullptr) {
     const Target target = make_target(sent.method, sent.path);
     milliseconds pause = kFirstPause;
-    bool refreshed = false;
     for (int tries = 1;; ++tries) {
       milliseconds wait{0};
       try {
-        return try_once(sent, target, call);
+        return require_success(sent, target, call);
       } catch (const Error& error) {
-        if (!refreshed && refresh_token(error)) {
-          refreshed = true;
-          continue;
-        }
-        if (tries == kTries || !may_retry(error, sent.idempotent)) throw;
-        wait = std::max<milliseconds>(pause, error.transport().retry_after.value_or(seconds(0)));
+        const std::optional<seconds> asked = error.transport().retry_after;
+        const bool last = tries == (asked ? kAskedTries : kTries);
+        if (last || !may_retry(error, sent.idempotent)) throw;
+        wait = asked ? milliseconds(*asked) : pause;
         if (wait > kLongestPause || wait >= call.remaining()) throw;
         log::info("{}; trying again", error.what());
         if (repeated != nullptr && error.transport().may_have_arrived) *repeated = true;
@@ -284,10 +313,6 @@ void Client::remove(const std::string& path, const Call& call) {
 
 const Config& Client::config() const {
   return impl_->config;
-}
-
-const std::vector<std::string>& Client::warnings() const {
-  return impl_->warnings;
 }
 
 std::string path(std::initializer_list<std::string_view> segments) {

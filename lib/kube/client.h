@@ -25,6 +25,8 @@ enum class PatchType { merge, apply };
 //          AlreadyExists), conflict (409), denied (401, 403; with the hint that grants the missing
 //          verb), usage (400, 422), unavailable (429, 5xx, transport)
 // threads  one thread
+//
+// What the server asks to show ("Warning: 299") is logged as a warning, each text once.
 class Client {
  public:
   // `user_agent` is also the field manager. `clock` must outlive the client.
@@ -46,9 +48,6 @@ class Client {
   void remove(const std::string& path, const Call& call);
 
   const Config& config() const;
-
-  // What the server asked to show ("Warning: 299"), each text once.
-  const std::vector<std::string>& warnings() const;
 
  private:
   struct Impl;

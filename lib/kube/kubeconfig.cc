@@ -12,6 +12,7 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "base/yaml.h"
 #include "http/url.h"
@@ -40,11 +41,13 @@ class Entry {
  public:
   Entry() = default;
 
-  Entry(std::string label, Json fields, fs::path file)
-      : label_(std::move(label)), fields_(std::move(fields)), file_(std::move(file)) {}
+  Entry(const char* kind, std::string name, Json fields, fs::path file)
+      : kind_(kind), name_(std::move(name)), fields_(std::move(fields)), file_(std::move(file)) {}
+
+  const std::string& name() const { return name_; }
 
   // `cluster "kind"`, for messages.
-  const std::string& label() const { return label_; }
+  std::string label() const { return fmt::format("{} \"{}\"", kind_, name_); }
 
   bool has(const char* field) const {
     const Json* value = find(fields_, {field});
@@ -75,9 +78,42 @@ class Entry {
     return texts;
   }
 
+  std::map<std::string, std::vector<std::string>> text_lists(const char* field) const {
+    std::map<std::string, std::vector<std::string>> lists;
+    if (!has(field)) return lists;
+    const Json& values = *find(fields_, {field});
+    if (!values.is_object()) malformed(field, "must be a map of lists of strings");
+    const Entry entry(field, name_, values, file_);
+    for (const auto& [key, list] : values.items()) lists[key] = entry.texts(key.c_str());
+    return lists;
+  }
+
+  // A map in the map; nullptr when it is not there.
+  const Json* fields(const char* field) const {
+    if (!has(field)) return nullptr;
+    const Json* fields = find(fields_, {field});
+    if (!fields->is_object()) malformed(field, "must be a map");
+    return fields;
+  }
+
+  // The content of an extension, as a cluster may have it for plugins; null when it is not there.
+  Json extension(const char* name) const {
+    if (!has("extensions")) return nullptr;
+    const Json& list = *find(fields_, {"extensions"});
+    if (!list.is_array()) malformed("extensions", "must be a list");
+    for (const Json& extension : list) {
+      if (find_string(extension, {"name"}) != name) continue;
+      const Json* content = find(extension, {"extension"});
+      return content == nullptr ? Json() : *content;
+    }
+    return nullptr;
+  }
+
+  fs::path folder() const { return file_.parent_path(); }
+
   fs::path file(const char* field) const {
     const std::string path = text(field);
-    return path.empty() ? fs::path() : file_.parent_path() / path;
+    return path.empty() ? fs::path() : folder() / path;
   }
 
   // What `field` names as a file or `field`-data holds; both is an error, as for kubectl.
@@ -86,11 +122,11 @@ class Entry {
     const std::string data = text(data_field.c_str());
     const fs::path path = file(field);
     if (data.empty()) {
-      return path.empty() ? "" : read_text(path, fmt::format("{} for {}", field, label_));
+      return path.empty() ? "" : read_text(path, fmt::format("{} for {}", field, label()));
     }
     if (!path.empty()) {
       fail(fmt::format("invalid configuration: {} and {} are both specified for {}", data_field,
-                       field, label_),
+                       field, label()),
            "leave one of them");
     }
     const std::optional<Bytes> bytes = from_base64(data);
@@ -100,11 +136,12 @@ class Entry {
 
  private:
   [[noreturn]] void malformed(const char* field, const char* why) const {
-    fail(fmt::format("error loading config file \"{}\": {}: {}: {}", file_.string(), label_, field,
+    fail(fmt::format("error loading config file \"{}\": {}: {}: {}", file_.string(), label(), field,
                      why));
   }
 
-  std::string label_;
+  std::string kind_;
+  std::string name_;
   Json fields_ = Json::object();
   fs::path file_;
 };
@@ -137,7 +174,7 @@ void merge_entries(Entries& into, const Json& config, const char* list, const ch
     const Json* found = find(entry, {kind});
     Json fields = found == nullptr || found->is_null() ? Json::object() : *found;
     if (!fields.is_object()) fail(fmt::format("{}: \"{}\" must be a map", where, name));
-    Entry value(fmt::format("{} \"{}\"", kind, name), std::move(fields), file);
+    Entry value(kind, name, std::move(fields), file);
     if (!here.emplace(name, std::move(value)).second) {
       fail(fmt::format("{}: duplicate name \"{}\" in list", where, name));
     }
@@ -193,6 +230,9 @@ std::vector<fs::path> config_files(const Flags& flags, const Surroundings& surro
     const bool repeated = std::find(files.begin(), files.end(), path) != files.end();
     if (!repeated && is_there(path)) files.push_back(path);
   }
+  if (files.empty() && !surroundings.kubeconfig.empty()) {
+    log::warn("Config not found: {}", surroundings.kubeconfig);
+  }
   return files;
 }
 
@@ -218,11 +258,16 @@ Entry choose_context(const Merged& merged, const Flags& flags, Choice& choice) {
   choice.context = flags.context.empty() ? merged.current_context : flags.context;
   if (choice.context.empty()) return {};
   const auto found = merged.contexts.find(choice.context);
-  if (found == merged.contexts.end()) {
-    fail("context was not found for specified context: " + choice.context,
-         there_are("contexts", merged.contexts));
-  }
-  return found->second;
+  if (found != merged.contexts.end()) return found->second;
+  const std::string text = flags.context.empty()
+                               ? "context was not found for specified context: " + choice.context
+                               : fmt::format("context \"{}\" does not exist", choice.context);
+  fail(text, there_are("contexts", merged.contexts));
+}
+
+// Whether the flags alone say who we are.
+bool identify(const Flags& flags) {
+  return !flags.token.empty() || !flags.client_certificate.empty() || !flags.username.empty();
 }
 
 Choice choose(const Merged& merged, const Flags& flags) {
@@ -234,19 +279,23 @@ Choice choose(const Merged& merged, const Flags& flags) {
   const auto found_cluster = merged.clusters.find(cluster);
   if (found_cluster != merged.clusters.end()) {
     choice.cluster = found_cluster->second;
-  } else if (!cluster.empty()) {
-    fail(fmt::format("no server found for cluster \"{}\"", cluster),
+  } else if (!flags.cluster.empty()) {
+    fail(fmt::format("cluster \"{}\" does not exist", cluster),
          there_are("clusters", merged.clusters));
   } else if (flags.server.empty()) {
-    fail(
-        "invalid configuration: no context is chosen",
-        "kubectl config use-context NAME, or --context; " + there_are("contexts", merged.contexts));
+    if (cluster.empty()) {
+      fail("invalid configuration: no context is chosen",
+           "kubectl config use-context NAME, or --context; " +
+               there_are("contexts", merged.contexts));
+    }
+    fail(fmt::format("no server found for cluster \"{}\"", cluster),
+         there_are("clusters", merged.clusters));
   }
 
   const auto found_user = merged.users.find(user);
   if (found_user != merged.users.end()) {
     choice.user = found_user->second;
-  } else if (!user.empty()) {
+  } else if (!flags.user.empty() || (!user.empty() && !identify(flags))) {
     fail(fmt::format("auth info \"{}\" does not exist", user), there_are("users", merged.users));
   }
   return choice;
@@ -256,6 +305,7 @@ void take_cluster(Config& config, const Entry& cluster, const Flags& flags) {
   config.server = cluster.text("server");
   config.proxy_url = cluster.text("proxy-url");
   config.tls.server_name = cluster.text("tls-server-name");
+  config.compression = !cluster.flag("disable-compression");
   // Either flag stands for all that the file says about trust.
   if (!flags.certificate_authority.empty() || flags.insecure_skip_tls_verify) return;
   config.tls.ca_pem = cluster.pem("certificate-authority");
@@ -277,10 +327,34 @@ void take_user(Config& config, const Entry& user, const Flags& flags) {
   config.token_file = user.file("tokenFile");
   config.username = user.text("username");
   config.password = Secret(user.text("password"));
-  config.impersonate_user = user.text("as");
-  config.impersonate_groups = user.texts("as-groups");
-  for (const char* field : {"as-uid", "as-user-extra"}) {
-    if (user.has(field)) fail(fmt::format("{}: {} is not supported yet", user.label(), field));
+  config.impersonation = {user.text("as"), user.text("as-uid"), user.texts("as-groups"),
+                          user.text_lists("as-user-extra")};
+  if (const Json* exec = user.fields("exec")) {
+    if (user.has("auth-provider")) {
+      fail(
+          fmt::format("invalid configuration: authProvider cannot be provided in combination with "
+                      "an exec plugin for {}",
+                      user.name()));
+    }
+    config.exec = parse_exec_config(*exec, user.name(), user.folder());
+  }
+}
+
+// Only where nothing else says who we are.
+void take_auth_provider(Config& config, const Json& provider) {
+  const std::string name = find_string(provider, {"name"}).value_or("");
+  if (name == "gcp" || name == "azure") {
+    const char* plugin = name == "gcp" ? "gke-gcloud-auth-plugin" : "kubelogin";
+    fail(
+        fmt::format("The {} auth plugin has been removed. Please use the \"{}\" kubectl/client-go "
+                    "credential plugin instead",
+                    name, plugin));
+  }
+  if (name != "oidc") fail(fmt::format("no Auth Provider found for name \"{}\"", printable(name)));
+  config.token = Secret(find_string(provider, {"config", "id-token"}).value_or(""));
+  if (config.token.empty()) {
+    fail("No valid id-token, and cannot refresh without refresh-token",
+         "'kubectl auth whoami' gets one and writes it to the kubeconfig");
   }
 }
 
@@ -304,8 +378,24 @@ void take_flags(Config& config, const Flags& flags) {
     config.tls.client_key_pem = Secret(read_text(flags.client_key, "--client-key"));
   }
   if (!flags.token.empty()) config.token = flags.token;
-  if (!flags.as.empty()) config.impersonate_user = flags.as;
-  if (!flags.as_groups.empty()) config.impersonate_groups = flags.as_groups;
+  if (!flags.username.empty()) config.username = flags.username;
+  if (!flags.password.empty()) config.password = flags.password;
+  if (flags.disable_compression) config.compression = false;
+}
+
+void take_impersonation_flags(Impersonation& impersonation, const Flags& flags) {
+  if (!flags.as.empty()) impersonation.user = flags.as;
+  if (!flags.as_uid.empty()) impersonation.uid = flags.as_uid;
+  if (!flags.as_groups.empty()) impersonation.groups = flags.as_groups;
+  std::map<std::string, std::vector<std::string>> extra;
+  for (const std::string& pair : flags.as_user_extra) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string::npos) {
+      fail(fmt::format("--as-user-extra: \"{}\" is no key=value", printable(pair)));
+    }
+    extra[pair.substr(0, equals)].push_back(pair.substr(equals + 1));
+  }
+  for (auto& [key, values] : extra) impersonation.extra[key] = std::move(values);
 }
 
 void drop_credentials(Config& config) {
@@ -315,31 +405,58 @@ void drop_credentials(Config& config) {
   config.token_file.clear();
   config.username.clear();
   config.password = Secret();
+  config.exec.reset();
 }
 
 bool has_token(const Config& config) {
   return !config.token.empty() || !config.token_file.empty();
 }
 
-void require_one_method(const Config& config, const Entry& user) {
+void require_one_method(Config& config, const Entry& user) {
   const bool certificate = !config.tls.client_certificate_pem.empty();
   if (certificate != !config.tls.client_key_pem.empty()) {
-    fail(fmt::format("invalid configuration: {}: {} must be specified too", user.label(),
-                     certificate ? "client-key-data or client-key"
-                                 : "client-certificate-data or client-certificate"));
+    fail(
+        fmt::format("invalid configuration: {} must be specified for {} to use the clientCert "
+                    "authentication method",
+                    certificate ? "client-key-data or client-key"
+                                : "client-certificate-data or client-certificate",
+                    user.name()));
   }
   if (has_token(config) && !config.username.empty()) {
     fail(
         fmt::format("more than one authentication method found for {}; found [token basicAuth], "
                     "only one is allowed",
-                    user.label()));
+                    user.name()));
   }
-  if (certificate || has_token(config) || !config.username.empty()) return;
-  for (const char* field : {"exec", "auth-provider"}) {
-    if (!user.has(field)) continue;
-    fail(fmt::format("{}: credentials by {} are not supported yet", user.label(), field),
-         "use --token, or a kubeconfig with a token or a client certificate");
+  if (certificate || has_token(config) || !config.username.empty()) {
+    config.exec.reset();
+    return;
   }
+  if (const Json* provider = user.fields("auth-provider")) take_auth_provider(config, *provider);
+}
+
+void require_whole_impersonation(const Impersonation& impersonation, const Entry& user) {
+  const bool details =
+      !impersonation.uid.empty() || !impersonation.groups.empty() || !impersonation.extra.empty();
+  if (!impersonation.user.empty() || !details) return;
+  fail(fmt::format("invalid configuration: requesting uid, groups or user-extra for {} without "
+                   "impersonating a user",
+                   user.name()),
+       "add --as");
+}
+
+// What a plugin that asks for it gets to know of the server.
+std::string cluster_info(const Config& config, const Entry& cluster) {
+  Json info = {{"server", config.server}};
+  if (!config.tls.server_name.empty()) info["tls-server-name"] = config.tls.server_name;
+  if (!config.tls.verify) info["insecure-skip-tls-verify"] = true;
+  if (!config.tls.ca_pem.empty()) {
+    info["certificate-authority-data"] = to_base64(as_bytes(config.tls.ca_pem));
+  }
+  if (!config.proxy_url.empty()) info["proxy-url"] = config.proxy_url;
+  if (!config.compression) info["disable-compression"] = true;
+  info["config"] = cluster.extension("client.authentication.k8s.io/exec");
+  return info.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // Scheme, host, port and path; without a scheme it is https if anything here speaks of TLS.
@@ -359,13 +476,22 @@ std::string clean_server(const Config& config) {
   return server;
 }
 
-Config in_cluster(const Surroundings& surroundings) {
+void require_proxy(const Config& config, const Entry& cluster) {
+  try {
+    http::parse_proxy(config.proxy_url);
+  } catch (const Error& error) {
+    fail(fmt::format("invalid configuration: invalid 'proxy-url' for cluster \"{}\": {}",
+                     cluster.name(), error.what()));
+  }
+}
+
+Config in_cluster(const Surroundings& surroundings, const Flags& flags) {
   Config config;
   const bool ipv6 = surroundings.service_host.find(':') != std::string::npos;
   const std::string& host = surroundings.service_host;
   config.server =
       fmt::format("https://{}:{}", ipv6 ? "[" + host + "]" : host, surroundings.service_port);
-  config.token_file = surroundings.service_account / "token";
+  if (flags.token.empty()) config.token_file = surroundings.service_account / "token";
   const fs::path ca = surroundings.service_account / "ca.crt";
   if (is_there(ca)) config.tls.ca_pem = read_text(ca, "the service account's ca.crt");
   config.in_cluster = true;
@@ -377,18 +503,31 @@ bool is_in_pod(const Surroundings& surroundings) {
          is_there(surroundings.service_account / "token");
 }
 
-Config finish(Config config, const Entry& user, const Flags& flags,
+Config finish(Config config, const Choice& choice, const Flags& flags,
               const Surroundings& surroundings) {
   config.proxies = surroundings.proxies;
   take_flags(config, flags);
+  take_impersonation_flags(config.impersonation, flags);
   config.server = clean_server(config);
+  if (!config.proxy_url.empty()) require_proxy(config, choice.cluster);
+  require_whole_impersonation(config.impersonation, choice.user);
   if (config.server.starts_with("http:")) {
     drop_credentials(config);
-  } else {
-    require_one_method(config, user);
+    return config;
   }
-  if (config.impersonate_user.empty() && !config.impersonate_groups.empty()) {
-    fail("requesting uid, groups or user-extra without impersonating a user", "add --as");
+  require_one_method(config, choice.user);
+  if (config.exec) {
+    config.exec->environment = surroundings.for_plugins;
+    config.exec->terminal = surroundings.terminal;
+    if (config.exec->provide_cluster_info) {
+      config.exec->cluster_info = cluster_info(config, choice.cluster);
+    }
+  }
+  if (!config.tls.verify) {
+    log::warn(
+        "{}: the API server's certificate is not checked: whoever is on the way can read and "
+        "change everything",
+        config.server);
   }
   return config;
 }
@@ -402,8 +541,7 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
   const bool chosen = !flags.context.empty() || !flags.cluster.empty() || !flags.user.empty();
   if (merged.empty() && !chosen) {
     if (is_in_pod(surroundings)) {
-      return finish(in_cluster(surroundings), Entry("the service account", Json::object(), {}),
-                    flags, surroundings);
+      return finish(in_cluster(surroundings, flags), Choice(), flags, surroundings);
     }
     if (flags.server.empty()) {
       fail("invalid configuration: no configuration has been provided",
@@ -419,7 +557,7 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
   if (config.server.empty() && flags.server.empty()) {
     fail("no server found for " + choice.cluster.label(), "the entry needs a server");
   }
-  return finish(std::move(config), choice.user, flags, surroundings);
+  return finish(std::move(config), choice, flags, surroundings);
 }
 
 }  // namespace kubedr::kube

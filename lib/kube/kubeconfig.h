@@ -2,12 +2,14 @@
 #define KUBEDR_KUBE_KUBECONFIG_H
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/secret.h"
 #include "http/client.h"
+#include "kube/exec_plugin.h"
 
 namespace kubedr::kube {
 
@@ -19,13 +21,18 @@ struct Flags {
   std::string user;
   std::string server;
   Secret token;
+  std::string username;
+  Secret password;
   std::string as;
+  std::string as_uid;
   std::vector<std::string> as_groups;
+  std::vector<std::string> as_user_extra;  // "key=value"
   std::string certificate_authority;
   std::string client_certificate;
   std::string client_key;
   std::string tls_server_name;
   bool insecure_skip_tls_verify = false;
+  bool disable_compression = false;
 };
 
 // What of the process's environment counts; read once in cmd.
@@ -36,6 +43,16 @@ struct Surroundings {
   std::string service_port;    // $KUBERNETES_SERVICE_PORT
   std::filesystem::path service_account = "/var/run/secrets/kubernetes.io/serviceaccount";
   http::ProxyVariables proxies;
+  std::vector<std::string> for_plugins;  // "NAME=VALUE": what a credential plugin may see
+  bool terminal = false;                 // stdin is one
+};
+
+// As whom to act, instead of as oneself; empty: as oneself.
+struct Impersonation {
+  std::string user;
+  std::string uid;
+  std::vector<std::string> groups;
+  std::map<std::string, std::vector<std::string>> extra;
 };
 
 // Everything that is needed to talk to one API server as somebody.
@@ -48,19 +65,20 @@ struct Config {
   std::filesystem::path token_file;  // read again as it ages; wins over `token`
   std::string username;              // basic auth
   Secret password;
-  std::string impersonate_user;
-  std::vector<std::string> impersonate_groups;
+  std::optional<ExecConfig> exec;  // only where nothing of the above is there
+  Impersonation impersonation;
+  bool compression = true;
   std::string context;  // for messages; empty in a pod
   bool in_cluster = false;
 };
 
 // kubectl's rules: --kubeconfig alone, else $KUBECONFIG's files merged (the first that defines an
 // entry wins), else ~/.kube/config, else a pod's service account. Credentials are dropped when the
-// server is plain http, as kubectl does.
+// server is plain http, as kubectl does. Of the auth providers only oidc is left in kubectl: its
+// token is taken as it is, and renewing it left to kubectl, which writes it to the kubeconfig.
 //
-// errors   usage, in kubectl's words: `error loading config file "F": ...`, `context was not found
-//          for specified context: nope`, `no server found for cluster "nope"`. A user that needs an
-//          exec plugin or auth-provider is a usage error that says it is not supported yet.
+// errors   usage, in kubectl's words: `error loading config file "F": ...`, `context "nope" does
+//          not exist`, `cluster "nope" does not exist`
 Config load_config(const Flags& flags, const Surroundings& surroundings);
 
 }  // namespace kubedr::kube

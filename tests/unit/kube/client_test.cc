@@ -85,7 +85,7 @@ struct Fixture {
     Config config;
     config.server = server.responder.url("/prefix");
     config.token = Secret("t0ken");
-    return Client(config, "kubectl-kubedr/1.2", std::chrono::seconds(10), clock);
+    return Client(config, "kubectl-kubedr/1.2", {}, clock);
   }
 
   Call call() const { return Call(clock).within(std::chrono::minutes(5)); }
@@ -134,15 +134,16 @@ TEST_CASE("impersonation is sent with every group") {
   config.server = fixture.server.responder.url("");
   config.username = "me";
   config.password = Secret("pw");
-  config.impersonate_user = "jane";
-  config.impersonate_groups = {"a", "b"};
-  Client client(config, "kubectl-kubedr/1.2", std::chrono::seconds(10), fixture.clock);
+  config.impersonation = {"jane", "7", {"a", "b"}, {{"Scope/x", {"1", "2"}}}};
+  Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
   client.get("/api/v1/x", {}, fixture.call());
   const std::string request = fixture.server.request(0);
   CHECK(has(request, "Authorization: Basic bWU6cHc=\r\n"));
   CHECK(has(request, "Impersonate-User: jane\r\n"));
   CHECK(has(request, "Impersonate-Group: a\r\n"));
   CHECK(has(request, "Impersonate-Group: b\r\n"));
+  CHECK(has(request, "Impersonate-Uid: 7\r\n"));
+  CHECK(has(request, "Impersonate-Extra-Scope%2Fx: 1\r\nImpersonate-Extra-Scope%2Fx: 2\r\n"));
 }
 
 TEST_CASE("a token file is read again as it ages, and at once when its token is refused") {
@@ -156,7 +157,7 @@ TEST_CASE("a token file is read again as it ages, and at once when its token is 
   Config config;
   config.server = fixture.server.responder.url("");
   config.token_file = file;
-  Client client(config, "kubectl-kubedr/1.2", std::chrono::seconds(10), fixture.clock);
+  Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
   const auto get = [&] { client.get("/api/v1/x", {}, fixture.call()); };
   const auto sent = [&](std::size_t i, const char* token) {
     return has(fixture.server.request(i), std::string("Bearer ") + token + "\r\n");
@@ -177,12 +178,33 @@ TEST_CASE("a token file is read again as it ages, and at once when its token is 
   std::filesystem::remove(file);
 }
 
+TEST_CASE("a refusal that other credentials would not change comes after one request") {
+  Fixture fixture({answer("401 Unauthorized", "{}")});
+  const Error error = failure([&] { fixture.client().get("/api/v1/x", {}, fixture.call()); });
+  CHECK(error.kind() == ErrorKind::denied);
+  CHECK(has(error.what(), "you must be logged in to the server"));
+}
+
+TEST_CASE("a server that refuses the connection is named in kubectl's words") {
+  Fixture fixture({});
+  Config config;
+  config.server = "http://127.0.0.1:1";
+  Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
+  const Error error = failure([&] { client.get("/api/v1/x", {}, fixture.call()); });
+  CHECK(error.kind() == ErrorKind::unavailable);
+  CHECK_MESSAGE(has(error.what(),
+                    "kubernetes: list x: unable to connect to the server: "
+                    "http://127.0.0.1:1: could not connect: Connection refused"),
+                error.what());
+  CHECK(has(error.hint(), "did you specify the right host or port?"));
+}
+
 TEST_CASE("a token file that cannot be read is an error that names it") {
   Fixture fixture({});
   Config config;
   config.server = fixture.server.responder.url("");
   config.token_file = "/no/such/token";
-  Client client(config, "kubectl-kubedr/1.2", std::chrono::seconds(10), fixture.clock);
+  Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
   const Error error = failure([&] { client.get("/api/v1/x", {}, fixture.call()); });
   CHECK(error.kind() == ErrorKind::denied);
   CHECK(has(error.what(), "/no/such/token"));
@@ -280,6 +302,14 @@ TEST_CASE("a limited request is sent again after the time the server asks for") 
   CHECK(fixture.server.count() == 2);
 }
 
+TEST_CASE("a server that says when to come again is asked more often than one that does not") {
+  const std::string busy = answer("429 Too Many Requests", "slow down", "Retry-After: 1\r\n");
+  Fixture fixture(std::vector<std::string>(12, busy));
+  const Error error = failure([&] { fixture.client().create("/api/v1/x", {}, fixture.call()); });
+  CHECK(error.kind() == ErrorKind::unavailable);
+  CHECK(fixture.server.count() == 10);
+}
+
 TEST_CASE("a create that may have been carried out is not sent twice") {
   Fixture fixture(
       {answer("503 Service Unavailable", "", "Retry-After: 1\r\n"), answer("201 Created", "{}")});
@@ -342,15 +372,29 @@ TEST_CASE("a list that expires twice is an error and shows nothing") {
   CHECK(seen == 0);
 }
 
-TEST_CASE("warnings with code 299 are kept, each once") {
-  const std::string headers =
-      "Warning: 299 - \"v1 \\\"old\\\" is deprecated\", 199 - \"not for people\"\r\n"
-      "Warning: 299 - \"second\"\r\n";
-  Fixture fixture({answer("200 OK", "{}", headers), answer("200 OK", "{}", headers)});
-  Client client = fixture.client();
-  client.get("/api/v1/x", {}, fixture.call());
-  client.get("/api/v1/x", {}, fixture.call());
-  CHECK(client.warnings() == std::vector<std::string>{"v1 \"old\" is deprecated", "second"});
+TEST_CASE("a time limit for requests is told to the server too") {
+  Fixture fixture({answer("200 OK", "{}"), answer("200 OK", "{}")});
+  Config config;
+  config.server = fixture.server.responder.url("");
+  for (const auto limit : {std::chrono::milliseconds(5000), std::chrono::milliseconds(1500)}) {
+    Client client(config, "kubectl-kubedr/1.2", limit, fixture.clock);
+    client.get("/api/v1/x", {{"a", "b"}}, fixture.call());
+  }
+  CHECK(has(fixture.server.request(0), "GET /api/v1/x?a=b&timeout=5s "));
+  CHECK(has(fixture.server.request(1), "GET /api/v1/x?a=b&timeout=1500ms "));
+}
+
+TEST_CASE("answers may come compressed unless the configuration forbids it") {
+  Fixture fixture({answer("200 OK", "{}"), answer("200 OK", "{}")});
+  Config config;
+  config.server = fixture.server.responder.url("");
+  for (const bool compression : {true, false}) {
+    config.compression = compression;
+    Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
+    client.get("/api/v1/x", {}, fixture.call());
+  }
+  CHECK(has(fixture.server.request(0), "Accept-Encoding: gzip\r\n"));
+  CHECK_FALSE(has(fixture.server.request(1), "Accept-Encoding"));
 }
 
 TEST_CASE("an answer that is not JSON is corrupt") {

@@ -182,11 +182,12 @@ TEST_CASE("names that are not there are said in kubectl's words") {
   const Folder folder;
   Flags flags;
   flags.context = "nope";
-  CHECK(failure([&] { load(folder, kOne, flags); }) ==
+  CHECK(failure([&] { load(folder, kOne, flags); }) == "context \"nope\" does not exist");
+  CHECK(failure([&] { load(folder, "current-context: nope"); }) ==
         "context was not found for specified context: nope");
   flags = {};
   flags.cluster = "nope";
-  CHECK(failure([&] { load(folder, kOne, flags); }) == "no server found for cluster \"nope\"");
+  CHECK(failure([&] { load(folder, kOne, flags); }) == "cluster \"nope\" does not exist");
   flags = {};
   flags.user = "nope";
   CHECK(failure([&] { load(folder, kOne, flags); }) == "auth info \"nope\" does not exist");
@@ -319,16 +320,117 @@ TEST_CASE("--token replaces the token, but a token file wins over it") {
   CHECK(config.token_file == "/run/token");
 }
 
-TEST_CASE("a plug-in for credentials is an error unless another way is there") {
+TEST_CASE("a credential plugin is read whole, and left out where there is another way") {
   const Folder folder;
-  const std::string exec = single("server: 'https://h'", "exec: {command: aws}");
-  CHECK(failure([&] { load(folder, exec); }) ==
-        "user \"u\": credentials by exec are not supported yet");
-  CHECK(failure([&] { load(folder, single("server: 'https://h'", "auth-provider: {name: x}")); }) ==
-        "user \"u\": credentials by auth-provider are not supported yet");
+  const std::string exec = single("server: 'https://h'", R"(exec: {
+      command: bin/login, args: [a, b], env: [{name: N, value: v}], provideClusterInfo: true,
+      installHint: "brew install login\e[1m", interactiveMode: Never,
+      apiVersion: client.authentication.k8s.io/v1}
+  )");
+  const Config config = load(folder, exec);
+  REQUIRE(config.exec);
+  CHECK(config.exec->command == folder.path() / "bin/login");
+  CHECK(config.exec->arguments == std::vector<std::string>{"a", "b"});
+  CHECK(config.exec->variables == std::vector<std::pair<std::string, std::string>>{{"N", "v"}});
+  CHECK(config.exec->install_hint == "brew install login\\x1b[1m");
+  CHECK(config.exec->interactive_mode == ExecConfig::InteractiveMode::never);
+  CHECK(config.exec->cluster_info == R"({"config":null,"server":"https://h"})");
   Flags flags;
   flags.token = Secret("mine");
-  CHECK(load(folder, exec, flags).token.reveal() == "mine");
+  CHECK_FALSE(load(folder, exec, flags).exec);
+  flags = {};
+  flags.username = "me";
+  CHECK_FALSE(load(folder, exec, flags).exec);
+  flags = {};
+  flags.server = "http://h";
+  CHECK_FALSE(load(folder, exec, flags).exec);
+}
+
+TEST_CASE("a plugin that asks for it is told all of its cluster") {
+  const Folder folder;
+  const std::string ca = to_base64(as_bytes("the ca"));
+  folder.write("ca.pem", "the ca");
+  const Config config = load(folder, R"(
+current-context: x
+clusters:
+- name: c
+  cluster:
+    server: https://h/prefix
+    tls-server-name: name
+    certificate-authority: ca.pem
+    proxy-url: socks5://proxy:1
+    disable-compression: true
+    extensions:
+    - {name: other, extension: {no: 1}}
+    - {name: client.authentication.k8s.io/exec, extension: {audience: [1, two]}}
+contexts: [{name: x, context: {cluster: c, user: u}}]
+users:
+- name: u
+  user: {exec: {command: login, apiVersion: client.authentication.k8s.io/v1beta1, provideClusterInfo: true}}
+)");
+  REQUIRE(config.exec);
+  CHECK(config.exec->command == "login");
+  CHECK(config.exec->interactive_mode == ExecConfig::InteractiveMode::if_available);
+  CHECK(
+      config.exec->cluster_info ==
+      R"({"certificate-authority-data":")" + ca +
+          R"(","config":{"audience":[1,"two"]},"disable-compression":true,)"
+          R"("proxy-url":"socks5://proxy:1","server":"https://h/prefix","tls-server-name":"name"})");
+}
+
+TEST_CASE("plugins that cannot be run are refused in kubectl's words") {
+  struct Case {
+    const char* exec;
+    const char* text;
+  };
+
+  const Case cases[] = {
+      {"apiVersion: client.authentication.k8s.io/v1",
+       "invalid configuration: command must be specified for u to use exec authentication plugin"},
+      {"command: c",
+       "invalid configuration: apiVersion must be specified for u to use exec authentication "
+       "plugin"},
+      {"command: c, apiVersion: client.authentication.k8s.io/v1",
+       "invalid configuration: interactiveMode must be specified for u to use exec authentication "
+       "plugin"},
+      {"command: c, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Maybe",
+       "invalid configuration: invalid interactiveMode for u: \"Maybe\""},
+      {"command: c, apiVersion: client.authentication.k8s.io/v1alpha1",
+       "exec plugin: invalid apiVersion \"client.authentication.k8s.io/v1alpha1\""},
+      {"command: c, apiVersion: client.authentication.k8s.io/v1beta1, env: [{value: v}]",
+       "invalid configuration: env variable name must be specified for u to use exec "
+       "authentication plugin"},
+      {"command: c, apiVersion: client.authentication.k8s.io/v1beta1, args: c",
+       "user \"u\": exec.args: must be a list"},
+  };
+  for (const Case& one : cases) {
+    const Folder folder;
+    const std::string text = std::string("exec: {") + one.exec + "}";
+    CHECK(failure([&] { load(folder, single("server: 'https://h'", text)); }) == one.text);
+  }
+}
+
+TEST_CASE("of the auth providers only oidc is left, with the token it has") {
+  const Folder folder;
+  const auto with = [](const std::string& provider) {
+    return single("server: 'https://h'", "auth-provider: {" + provider + "}");
+  };
+  CHECK(load(folder, with("name: oidc, config: {id-token: t, refresh-token: r}")).token.reveal() ==
+        "t");
+  CHECK(failure([&] { load(folder, with("name: oidc")); }).starts_with("No valid id-token"));
+  CHECK(failure([&] { load(folder, with("name: gcp")); }) ==
+        "The gcp auth plugin has been removed. Please use the \"gke-gcloud-auth-plugin\" "
+        "kubectl/client-go credential plugin instead");
+  CHECK(failure([&] { load(folder, with("name: x")); }) == "no Auth Provider found for name \"x\"");
+}
+
+TEST_CASE("a proxy-url that no client could use is refused without its password") {
+  const Folder folder;
+  const std::string text = failure(
+      [&] { load(folder, single("server: 'https://h', proxy-url: 'ftp://u:hush@proxy'", "")); });
+  CHECK(text.starts_with("invalid configuration: invalid 'proxy-url' for cluster \"c\": "));
+  CHECK(text.find("must be http, https, or socks5") != std::string::npos);
+  CHECK(text.find("hush") == std::string::npos);
 }
 
 TEST_CASE("credentials that contradict each other are refused") {
@@ -363,9 +465,25 @@ TEST_CASE("impersonation comes from the file or the flags, groups only with a us
   const Folder folder;
   const Config config =
       load(folder, single("server: 'https://h'", "token: t, as: jane, as-groups: [a, b]"));
-  CHECK(config.impersonate_user == "jane");
-  CHECK(config.impersonate_groups == std::vector<std::string>{"a", "b"});
+  CHECK(config.impersonation.user == "jane");
+  CHECK(config.impersonation.groups == std::vector<std::string>{"a", "b"});
   Flags flags;
+  flags.as = "joe";
+  flags.as_uid = "7";
+  flags.as_user_extra = {"scope=a=b", "other=c", "scope=d"};
+  const Impersonation joe =
+      load(folder,
+           single("server: 'https://h'", "as: jane, as-user-extra: {scope: [x], mine: [y]}"), flags)
+          .impersonation;
+  CHECK(joe.user == "joe");
+  CHECK(joe.uid == "7");
+  CHECK(joe.extra == std::map<std::string, std::vector<std::string>>{
+                         {"mine", {"y"}}, {"other", {"c"}}, {"scope", {"a=b", "d"}}});
+  flags = {};
+  flags.as_user_extra = {"no pair"};
+  CHECK(failure([&] { load(folder, kOne, flags); }) ==
+        "--as-user-extra: \"no pair\" is no key=value");
+  flags = {};
   flags.as_groups = {"a"};
   CHECK(failure([&] {
           load(folder, single("server: 'https://h'", "token: t"), flags);
@@ -388,6 +506,11 @@ TEST_CASE("in a pod the service account is used when there is no kubeconfig") {
 
   surroundings.service_host = "fd00::1";
   CHECK(load_config({}, surroundings).server == "https://[fd00::1]:443");
+
+  Flags flags;
+  flags.token = Secret("mine");
+  CHECK(load_config(flags, surroundings).token_file.empty());
+  CHECK(load_config(flags, surroundings).token.reveal() == "mine");
 
   surroundings.kubeconfig = folder.write("config", kOne).string();
   CHECK_FALSE(load_config({}, surroundings).in_cluster);
