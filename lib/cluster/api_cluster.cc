@@ -392,15 +392,18 @@ void ApiCluster::delete_record(const crd::ObjectRef& ref, const Call& call) {
   const std::string path = api.object_path(ref.kind, ref.name);
   try {
     client_.remove(path, call);
-    const Json left = client_.get(path, {}, call);
-    // Whoever should take the finalizer off is gone: the operator is not running, or the caller
-    // would have left retention to it.
-    if (!find_string(left, {"metadata", "deletionTimestamp"})) return;
-    if (operator_runs(call)) return;
-    Json finalizers = left["metadata"].value("finalizers", Json::array());
-    std::erase(finalizers.get_ref<Json::array_t&>(), Json(kRecordFinalizer));
-    const Json patch = {{"metadata", {{"finalizers", finalizers}}}};
-    client_.patch(path, kube::PatchType::merge, patch, {}, call);
+    client_.modify(
+        path,
+        [&](const Json& left) -> Json {
+          // Whoever should take the finalizer off is gone: the operator is not running, or the
+          // caller would have left retention to it.
+          if (!find_string(left, {"metadata", "deletionTimestamp"})) return nullptr;
+          if (operator_runs(call)) return nullptr;
+          Json::array_t finalizers = list_at(left, {"metadata", "finalizers"});
+          if (std::erase(finalizers, Json(kRecordFinalizer)) == 0) return nullptr;
+          return {{"metadata", {{"finalizers", finalizers}}}};
+        },
+        call);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
   }

@@ -27,6 +27,8 @@ constexpr int kTries = 4;
 constexpr int kAskedTries = 10;  // where the server says when to come again; client-go's number
 constexpr milliseconds kFirstPause{500};
 constexpr milliseconds kLongestPause = seconds(60);
+constexpr int kConflictTries = 5;  // client-go's numbers
+constexpr milliseconds kConflictPause{10};
 constexpr char kPageSize[] = "500";  // kubectl's
 
 struct Sent {
@@ -37,6 +39,11 @@ struct Sent {
   std::string body;
   bool idempotent = true;
 };
+
+// A message may hold what somebody else's bytes were: JSON is UTF-8.
+std::string to_body(const Json& body) {
+  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 http::Options options_of(const Config& config, const http::Tls& tls,
                          const std::string& user_agent) {
@@ -233,6 +240,15 @@ struct Client::Impl {
                       "kubernetes: " + make_target(sent.method, sent.path).display());
   }
 
+  // Who set which field is half of a small object, and nobody's business here.
+  static void take_items(Json& list, std::vector<Json>& items) {
+    if (!list.contains("items") || !list["items"].is_array()) return;
+    for (Json& item : list["items"]) {
+      if (item.contains("metadata")) item["metadata"].erase("managedFields");
+      items.push_back(std::move(item));
+    }
+  }
+
   // All items of all pages, or nullopt when a page's token has expired.
   std::optional<std::vector<Json>> pages(const std::string& path, const Query& query,
                                          const Call& call) {
@@ -250,9 +266,7 @@ struct Client::Impl {
         if (expired && !token.empty()) return std::nullopt;
         throw;
       }
-      if (page.contains("items") && page["items"].is_array()) {
-        std::move(page["items"].begin(), page["items"].end(), std::back_inserter(items));
-      }
+      take_items(page, items);
       token = find_string(page, {"metadata", "continue"}).value_or("");
       if (token.empty()) return items;
     }
@@ -273,23 +287,22 @@ Json Client::get(const std::string& path, const Query& query, const Call& call) 
 }
 
 // The pages of one list show one moment only as long as the server remembers it. What came before
-// an expired page is of another moment, so nothing is handed out until all pages are here.
+// an expired page is of another moment, so nothing is handed out until all pages are here; a list
+// in one piece cannot expire.
 void Client::list(const std::string& path, Query query,
                   const std::function<void(const Json&)>& each, const Call& call) {
   std::optional<std::vector<Json>> items = impl_->pages(path, query, call);
-  if (!items) items = impl_->pages(path, query, call);
   if (!items) {
-    throw Error(ErrorKind::unavailable,
-                "kubernetes: " + make_target("GET", path).display() +
-                    ": the list expired twice while it was being read",
-                "try again");
+    Json whole = get(path, query, call);
+    Impl::take_items(whole, items.emplace());
   }
   for (const Json& item : *items) each(item);
 }
 
 Json Client::create(const std::string& path, const Json& body, const Call& call) {
   const Query query = {{"fieldManager", impl_->field_manager()}};
-  return impl_->send_for_json({"POST", path, query, "application/json", body.dump(), false}, call);
+  return impl_->send_for_json({"POST", path, query, "application/json", to_body(body), false},
+                              call);
 }
 
 Json Client::patch(const std::string& path, PatchType type, const Json& body, const Query& query,
@@ -298,7 +311,26 @@ Json Client::patch(const std::string& path, PatchType type, const Json& body, co
   full.insert(full.end(), query.begin(), query.end());
   const char* content_type =
       type == PatchType::merge ? "application/merge-patch+json" : "application/apply-patch+yaml";
-  return impl_->send_for_json({"PATCH", path, full, content_type, body.dump(), true}, call);
+  return impl_->send_for_json({"PATCH", path, full, content_type, to_body(body), true}, call);
+}
+
+void Client::modify(const std::string& path, const std::function<Json(const Json&)>& patch_of,
+                    const Call& call) {
+  for (int tries = 1;; ++tries) {
+    const Json object = get(path, {}, call);
+    Json content = patch_of(object);
+    if (content.is_null()) return;
+    content["metadata"]["resourceVersion"] =
+        find_string(object, {"metadata", "resourceVersion"}).value_or("");
+    try {
+      patch(path, PatchType::merge, content, {}, call);
+      return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::conflict || tries == kConflictTries) throw;
+      log::info("{}; trying again", error.what());
+    }
+    call.sleep(kConflictPause);
+  }
 }
 
 void Client::remove(const std::string& path, const Call& call) {

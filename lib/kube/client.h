@@ -38,13 +38,20 @@ class Client {
 
   Json get(const std::string& path, const Query& query, const Call& call);
 
-  // All pages of a list: `each` sees every item. Starts over once when a page token expired.
+  // All pages of a list: `each` sees every item, without its managedFields. When a page's token has
+  // expired the list is read in one piece, as client-go does.
   void list(const std::string& path, Query query, const std::function<void(const Json&)>& each,
             const Call& call);
 
   Json create(const std::string& path, const Json& body, const Call& call);
   Json patch(const std::string& path, PatchType type, const Json& body, const Query& query,
              const Call& call);
+
+  // Reads an object, merges what `patch_of` makes of it, and begins anew when somebody else was
+  // quicker: for what can only be replaced whole, such as a list. A null patch leaves it as it is.
+  void modify(const std::string& path, const std::function<Json(const Json&)>& patch_of,
+              const Call& call);
+
   void remove(const std::string& path, const Call& call);
 
   const Config& config() const;

@@ -31,22 +31,39 @@ Status parse_status(const http::Response& response) {
   return {find_string(body, {"reason"}).value_or(""), find_string(body, {"message"}).value_or("")};
 }
 
+// client-go's words for an answer that is no Status, by which people search.
 std::string generic_message(int code, std::string_view body) {
   switch (code) {
+  case 400:
+    return "the server rejected our request for an unknown reason";
   case 404:
     return "the server could not find the requested resource";
+  case 405:
+    return "the server does not allow this method on the requested resource";
+  case 409:
+    return "the server reported a conflict";
+  case 422:
+    return "the server rejected our request due to an error in our request";
   case 429:
     return "the server has received too many requests and has asked us to try again later";
   case 503:
     return "the server is currently unable to handle the request";
   case 504:
-    return "the server was unable to return a response in the time allotted";
+    return "the server was unable to return a response in the time allotted, but may still be "
+           "processing the request";
   default:
     break;
   }
   const std::string text = shorten(printable(trim(body)), kShownBody);
-  if (text.empty()) return fmt::format("the server answered with status {}", code);
-  return fmt::format("the server answered with status {} (\"{}\")", code, text);
+  if (code >= 500) {
+    return fmt::format("an error on the server (\"{}\") has prevented the request from succeeding",
+                       text.empty() ? "unknown" : text);
+  }
+  if (text.empty()) {
+    return fmt::format(
+        "the server responded with the status code {} but did not return more information", code);
+  }
+  return fmt::format("the server responded with the status code {} (\"{}\")", code, text);
 }
 
 ErrorKind kind_of(int code, const std::string& reason) {
@@ -174,7 +191,7 @@ Error make_error(const Target& target, const http::Response& response) {
     message = "you must be logged in to the server (Unauthorized)";
     hint =
         "the token or certificate is not accepted: it may have expired; compare with "
-        "'kubectl auth whoami'";
+        "'kubectl auth whoami', which also renews what can be renewed";
   } else if (code == 403) {
     hint = grant(target, message);
   }

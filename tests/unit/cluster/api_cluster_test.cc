@@ -54,8 +54,7 @@ struct Fixture {
   ApiCluster cluster(const std::string& name_space = "ns") {
     kube::Config config;
     config.server = responder.url("");
-    return ApiCluster(kube::Client(config, "kubectl-kubedr/1", std::chrono::seconds(10), clock),
-                      name_space, clock);
+    return ApiCluster(kube::Client(config, "kubectl-kubedr/1", {}, clock), name_space, clock);
   }
 
   Call call() const { return Call(clock).within(std::chrono::minutes(5)); }
@@ -193,6 +192,42 @@ TEST_CASE("a record that is there with another content is a conflict") {
   CHECK(failure([&] {
           fixture.cluster().create_record("p", "l", "83a71b2c", fixture.call());
         }).kind() == ErrorKind::conflict);
+}
+
+TEST_CASE("a record's finalizer comes off without a change of somebody else getting lost") {
+  constexpr char kOurs[] = "mbr.finalizers.kubedr.catalogicsoftware.com";
+  const auto dying = [&](const char* version, std::vector<std::string> finalizers) -> Json {
+    return {{"metadata",
+             {{"name", "mbr-1"},
+              {"resourceVersion", version},
+              {"deletionTimestamp", "2026-11-22T21:54:32Z"},
+              {"finalizers", finalizers}}}};
+  };
+  const std::string record = kRecords + "/mbr-1";
+  const std::string pods = "GET /api/v1/namespaces/ns/pods?";
+  Fixture fixture({{"DELETE " + record + " ", 200},
+                   {"GET " + record + " ", 200, dying("5", {kOurs})},
+                   {pods, 200, list({})},
+                   {"PATCH " + record + "?", 409, status("Conflict")},
+                   {"GET " + record + " ", 200, dying("6", {kOurs, "of/another"})},
+                   {pods, 200, list({})},
+                   {"PATCH " + record + "?", 200}});
+  fixture.cluster().delete_record({crd::Kind::record, "mbr-1", "ns", "", ""}, fixture.call());
+  CHECK(fixture.body(3) == Json::parse(R"({"metadata":{"finalizers":[],"resourceVersion":"5"}})"));
+  CHECK(fixture.body(6) ==
+        Json::parse(R"({"metadata":{"finalizers":["of/another"],"resourceVersion":"6"}})"));
+}
+
+TEST_CASE("a record that waits for somebody else's finalizer is left to it") {
+  const Json left = {{"metadata",
+                      {{"name", "mbr-1"},
+                       {"resourceVersion", "5"},
+                       {"deletionTimestamp", "2026-11-22T21:54:32Z"},
+                       {"finalizers", {"of/another"}}}}};
+  Fixture fixture({{"DELETE " + kRecords + "/mbr-1 ", 200},
+                   {"GET " + kRecords + "/mbr-1 ", 200, left},
+                   {"GET /api/v1/namespaces/ns/pods?", 200, list({})}});
+  fixture.cluster().delete_record({crd::Kind::record, "mbr-1", "ns", "", ""}, fixture.call());
 }
 
 TEST_CASE("an event whose name is taken gets in under another one") {

@@ -290,7 +290,18 @@ TEST_CASE("answers that are no Status are worded from their code") {
   CHECK(has(failure([&] { client.get(kLocation, {}, fixture.call()); }).what(),
             "the server could not find the requested resource"));
   const Error odd = failure([&] { client.get(kLocation, {}, fixture.call()); });
-  CHECK(has(odd.what(), "status 418 (\"<html>\\x1b[2Jhi</html>\")"));
+  CHECK(has(odd.what(), "the status code 418 (\"<html>\\x1b[2Jhi</html>\")"));
+}
+
+TEST_CASE("a proxy's page in the server's place is quoted in client-go's words") {
+  Fixture fixture({answer("500 Internal Server Error", "<html>hi</html>"),
+                   answer("500 Internal Server Error", "")});
+  Client client = fixture.client();
+  CHECK(has(failure([&] { client.get(kLocation, {}, fixture.call()); }).what(),
+            "an error on the server (\"<html>hi</html>\") has prevented the request from "
+            "succeeding"));
+  CHECK(has(failure([&] { client.get(kLocation, {}, fixture.call()); }).what(),
+            "an error on the server (\"unknown\")"));
 }
 
 TEST_CASE("a limited request is sent again after the time the server asks for") {
@@ -332,6 +343,25 @@ TEST_CASE("a get gives up after a few tries") {
   CHECK(fixture.server.count() == 4);
 }
 
+TEST_CASE("a change that somebody else came before is made anew, but not for ever") {
+  const std::string object = answer("200 OK", R"({"metadata":{"resourceVersion":"5"}})");
+  const std::string conflict = answer("409 Conflict", status_body("Conflict", "modified"));
+  std::vector<std::string> answers;
+  for (int i = 0; i < 5; ++i) answers.insert(answers.end(), {object, conflict});
+  Fixture fixture(answers);
+  const Error error = failure([&] {
+    fixture.client().modify(
+        kLocation,
+        [](const Json&) {
+          return Json{{"a", 1}};
+        },
+        fixture.call());
+  });
+  CHECK(error.kind() == ErrorKind::conflict);
+  CHECK(fixture.server.count() == 10);
+  CHECK(has(fixture.server.request(1), R"({"a":1,"metadata":{"resourceVersion":"5"}})"));
+}
+
 TEST_CASE("a delete whose first answer was lost succeeds when the thing is gone") {
   Fixture fixture({"", answer("404 Not Found", status_body("NotFound", "gone"))});
   fixture.client().remove(kLocation, fixture.call());
@@ -350,26 +380,43 @@ TEST_CASE("a list is read page by page") {
   CHECK(has(fixture.server.request(1), "&limit=500&continue=c%2F1 "));
 }
 
-TEST_CASE("a list whose page token expired starts over and shows each item once") {
-  const std::string first = answer("200 OK", R"({"metadata":{"continue":"c"},"items":[{"n":1}]})");
-  Fixture fixture({first, answer("410 Gone", status_body("Expired", "too old")), first,
-                   answer("200 OK", R"({"metadata":{},"items":[{"n":2}]})")});
+TEST_CASE("a list whose page token expired is read in one piece and shows each item once") {
+  Fixture fixture({answer("200 OK", R"({"metadata":{"continue":"c"},"items":[{"n":1}]})"),
+                   answer("410 Gone", status_body("Expired", "too old")),
+                   answer("200 OK", R"({"metadata":{},"items":[{"n":1},{"n":2}]})")});
   std::vector<int> seen;
   fixture.client().list(
-      "/api/v1/x", {}, [&](const Json& item) { seen.push_back(item["n"]); }, fixture.call());
+      "/api/v1/x", {{"a", "b"}}, [&](const Json& item) { seen.push_back(item["n"]); },
+      fixture.call());
   CHECK(seen == std::vector<int>{1, 2});
+  CHECK(has(fixture.server.request(2), "GET /prefix/api/v1/x?a=b HTTP/1.1"));
 }
 
-TEST_CASE("a list that expires twice is an error and shows nothing") {
-  const std::string first = answer("200 OK", R"({"metadata":{"continue":"c"},"items":[{"n":1}]})");
-  const std::string gone = answer("410 Gone", status_body("Expired", "too old"));
-  Fixture fixture({first, gone, first, gone});
+TEST_CASE("a list that fails on a later page shows nothing") {
+  Fixture fixture({answer("200 OK", R"({"metadata":{"continue":"c"},"items":[{"n":1}]})"),
+                   answer("403 Forbidden", status_body("Forbidden", "no"))});
   int seen = 0;
   CHECK(failure([&] {
           fixture.client().list(
               "/api/v1/x", {}, [&](const Json&) { ++seen; }, fixture.call());
-        }).kind() == ErrorKind::unavailable);
+        }).kind() == ErrorKind::denied);
   CHECK(seen == 0);
+}
+
+TEST_CASE("items are shown without who set which of their fields") {
+  Fixture fixture({answer(
+      "200 OK", R"({"items":[{"metadata":{"name":"x","managedFields":[{"manager":"m"}]}},{}]})")});
+  std::vector<Json> seen;
+  fixture.client().list(
+      "/api/v1/x", {}, [&](const Json& item) { seen.push_back(item); }, fixture.call());
+  CHECK(seen == std::vector<Json>{{{"metadata", {{"name", "x"}}}}, Json::object()});
+}
+
+TEST_CASE("a text that is no UTF-8 is sent with the bad bytes replaced") {
+  Fixture fixture({answer("200 OK", "{}")});
+  fixture.client().patch("/api/v1/x/y", PatchType::merge, {{"a", "b\xff\xc3z"}}, {},
+                         fixture.call());
+  CHECK(has(fixture.server.request(0), "{\"a\":\"b\xef\xbf\xbd\xef\xbf\xbdz\"}"));
 }
 
 TEST_CASE("a time limit for requests is told to the server too") {
