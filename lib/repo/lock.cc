@@ -157,10 +157,10 @@ std::string lock_conflict_text(const LockInfo& lock, const LockId& id, WallTime 
       lock.gid, format_table_time(lock.time), go_duration(now - lock.time), id.short_hex());
 }
 
-bool is_stale(const LockInfo& lock, const std::string& hostname, WallTime now,
+bool is_stale(const SavedLock& lock, const std::string& hostname, WallTime now,
               const std::function<bool(std::int64_t pid)>& process_exists) {
-  if (now - lock.time > kLockStale) return true;
-  return lock.hostname == hostname && !process_exists(lock.pid);
+  if (now - lock.fresh() > kLockStale) return true;
+  return lock.info.hostname == hostname && !process_exists(lock.info.pid);
 }
 
 struct Lock::Impl {

@@ -1,10 +1,12 @@
 #ifndef KUBEDR_REPO_LOCK_H
 #define KUBEDR_REPO_LOCK_H
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,11 +37,15 @@ LockInfo parse_lock(std::string_view json, const std::string& where);
 struct SavedLock {
   LockId id;
   LockInfo info;
+  std::optional<WallTime> modified;  // when the file was written, where the store knows
+
+  // When its holder was last heard of: old restics refresh a lock with the time it had at first.
+  WallTime fresh() const { return modified ? std::max(*modified, info.time) : info.time; }
 };
 
-// Whether a lock's holder is gone, by restic's rule: older than kLockStale, or of this host with a
+// Whether a lock's holder is gone: not heard of for longer than kLockStale, or of this host with a
 // process that is no more. `process_exists` is asked only for a lock of `hostname`.
-bool is_stale(const LockInfo& lock, const std::string& hostname, WallTime now,
+bool is_stale(const SavedLock& lock, const std::string& hostname, WallTime now,
               const std::function<bool(std::int64_t pid)>& process_exists);
 
 // Who we are to others that meet our lock. In a container `hostname` is the pod's: another host's

@@ -563,16 +563,19 @@ void Repository::remove_snapshot(const SnapshotId& id, Lock& lock, const Call& c
 
 std::vector<SavedLock> Repository::locks(const Call& call,
                                          std::vector<std::string>* damaged) const {
+  std::vector<FileInfo> files_there;
+  store().list(
+      FileKind::lock, [&](const FileInfo& info) { files_there.push_back(info); }, call);
   std::vector<SavedLock> found;
-  for (const std::string& id : list_ids(store(), FileKind::lock, call)) {
-    const FileName name{FileKind::lock, id};
+  for (const FileInfo& info : files_there) {
+    const FileName name{FileKind::lock, info.id};
     try {
-      found.push_back({LockId::parse(id).value_or(LockId()),
-                       parse_lock(as_text(files().load(name, call)), name.path())});
+      found.push_back({LockId::parse(info.id).value_or(LockId()),
+                       parse_lock(as_text(files().load(name, call)), name.path()), info.modified});
     } catch (const Error& error) {
       if (!is_damage(error)) throw;
       if (error.kind() == ErrorKind::not_found) continue;  // given back since it was listed
-      if (damaged != nullptr) damaged->push_back(id);
+      if (damaged != nullptr) damaged->push_back(info.id);
     }
   }
   return found;

@@ -254,7 +254,7 @@ Page parse_page(ByteView body, const std::string& folder, FileKind kind, const s
     if (!id) continue;
     const std::optional<std::uint64_t> size = parse_number(object.child_value("Size"));
     if (!size) return fail("an object without a size");
-    page.files.push_back({*id, *size});
+    page.files.push_back({*id, *size, parse_time(object.child_value("LastModified"))});
   }
   if (std::string_view(result.child_value("IsTruncated")) != "true") return page;
   page.next = result.child_value("NextContinuationToken");

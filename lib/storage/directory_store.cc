@@ -111,15 +111,16 @@ void list_folder(const fs::path& folder, std::string_view start,
   for (; !error && at != fs::directory_iterator(); at.increment(error)) {
     const std::string name = at->path().filename().string();
     if (!is_id(name) || name.compare(0, start.size(), start) != 0) continue;
-    std::error_code gone;
-    const std::uint64_t size = at->file_size(gone);
-    if (!gone) each({name, size});
-    // A lock may go between the two calls; a folder is no file.
-    if (gone && gone != std::errc::no_such_file_or_directory && gone != std::errc::is_a_directory &&
-        gone != std::errc::not_supported) {
-      errno = gone.value();
+
+    struct stat info {};
+
+    if (::stat(at->path().c_str(), &info) != 0) {
+      if (errno == ENOENT) continue;  // a lock may go between the two calls
       throw_errno(at->path(), "stat");
     }
+    if (!S_ISREG(info.st_mode)) continue;
+    const WallTime modified = WallTime(std::chrono::seconds(info.st_mtim.tv_sec));
+    each({name, static_cast<std::uint64_t>(info.st_size), modified});
   }
   if (!error || error == std::errc::no_such_file_or_directory) return;
   errno = error.value();

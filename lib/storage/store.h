@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/call.h"
+#include "base/clock.h"
 #include "base/id.h"
 
 namespace kubedr::storage {
@@ -38,6 +39,7 @@ std::string folder_of(FileKind kind);
 struct FileInfo {
   std::string id;
   std::uint64_t size = 0;
+  std::optional<WallTime> modified{};  // when it was written, where the store knows
 };
 
 struct Range {

@@ -13,9 +13,9 @@ bool process_exists(std::int64_t pid) {
 
 }  // namespace
 
-bool holder_is_gone(const Services& services, const repo::LockInfo& lock, const Call& call) {
-  if (lock.hostname != services.owner.hostname) {
-    const auto lives = services.cluster.lock_holder_lives(lock.hostname, lock.time, call);
+bool holder_is_gone(const Services& services, const repo::SavedLock& lock, const Call& call) {
+  if (lock.info.hostname != services.owner.hostname) {
+    const auto lives = services.cluster.lock_holder_lives(lock.info.hostname, lock.info.time, call);
     if (lives) return !*lives;
   }
   return repo::is_stale(lock, services.owner.hostname, services.clock.now(), process_exists);

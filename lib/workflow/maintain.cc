@@ -147,7 +147,7 @@ UnlockReport unlock(const Services& services, const Whose& whose, bool all, cons
   report.repository_url = opened.store->location();
   std::vector<std::string> unreadable;
   for (repo::SavedLock& lock : opened.repository.locks(call, &unreadable)) {
-    if (!all && !holder_is_gone(services, lock.info, call)) {
+    if (!all && !holder_is_gone(services, lock, call)) {
       report.kept.push_back(std::move(lock));
       continue;
     }

@@ -22,7 +22,7 @@ PolicyName policy_here(const repo::Snapshot& snapshot, const std::optional<std::
 void look_at_locks(const Services& services, const repo::Repository& repository,
                    health::SeenRepository& seen, const Call& call) {
   for (const repo::SavedLock& lock : repository.locks(call)) {
-    if (holder_is_gone(services, lock.info, call)) ++seen.stale_locks;
+    if (holder_is_gone(services, lock, call)) ++seen.stale_locks;
   }
 }
 

@@ -41,7 +41,14 @@ struct Subject {
   std::map<std::string, std::uint64_t> list(FileKind kind) {
     std::map<std::string, std::uint64_t> files;
     store->list(
-        kind, [&](const FileInfo& info) { CHECK(files.emplace(info.id, info.size).second); }, call);
+        kind,
+        [&](const FileInfo& info) {
+          CHECK(files.emplace(info.id, info.size).second);
+          if (!info.modified) return;  // memory does not know
+          CHECK(clock.now() - *info.modified < std::chrono::minutes(5));
+          CHECK(*info.modified - clock.now() < std::chrono::minutes(5));
+        },
+        call);
     return files;
   }
 

@@ -15,7 +15,7 @@
 #include "base/time.h"
 #include "e2e/faults.h"
 #include "repo/repository.h"
-#include "s3/s3_store.h"
+#include "storage/directory_store.h"
 #include "support/fake_clock.h"
 #include "support/restic.h"
 #include "support/server.h"
@@ -104,16 +104,16 @@ struct Kept {
   }
 };
 
-// A lock that somebody on that host took so long ago and has not refreshed since: time stands still
-// for its holder.
 enum class Exclusive { no, yes };
 
+// A lock that somebody on that host took so long ago and has not refreshed since: time stands still
+// for its holder.
 class HeldLock {
  public:
-  HeldLock(const S3Server& s3, const std::string& bucket, const std::string& host,
-           std::chrono::minutes age, Exclusive exclusive = Exclusive::no)
-      : store_(options(s3, bucket), real_clock_),
-        repository_(repo::Repository::open(store_, Secret(kPassword), random_, Call(real_clock_))),
+  HeldLock(std::unique_ptr<storage::Store> store, const std::string& host, std::chrono::minutes age,
+           Exclusive exclusive = Exclusive::no)
+      : store_(std::move(store)),
+        repository_(repo::Repository::open(*store_, Secret(kPassword), random_, Call(real_clock_))),
         clock_(FakeClock::Mode::manual, real_clock_.now() - age) {
     const std::jthread second_look([this] {
       if (clock_.wait_for_sleepers(1)) clock_.advance(std::chrono::milliseconds(200));
@@ -124,17 +124,9 @@ class HeldLock {
   }
 
  private:
-  static s3::S3Options options(const S3Server& s3, const std::string& bucket) {
-    s3::S3Options options;
-    options.address = s3::make_address(s3.url(), bucket);
-    options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
-    options.user_agent = "kubedr-test";
-    return options;
-  }
-
   const SystemClock real_clock_;  // S3 refuses requests of another time
   SystemRandom random_;
-  s3::S3Store store_;
+  const std::unique_ptr<storage::Store> store_;
   repo::Repository repository_;
   FakeClock clock_;
   std::optional<repo::Lock> lock_;
@@ -306,7 +298,9 @@ TEST_CASE("restore: a lock that nobody can remove is in nobody's way with --no-l
   const TempDir folder;
   const std::filesystem::path db = save_database(plain_etcd(), folder / "db");
   REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
-  const HeldLock exclusive(s3, "worst-day", "elsewhere", std::chrono::minutes(1), Exclusive::yes);
+  const SystemClock clock;
+  const HeldLock exclusive(open_bucket(s3, "worst-day", clock), "elsewhere",
+                           std::chrono::minutes(1), Exclusive::yes);
   const std::string target = folder / "target";
   CHECK(repository.run({"restore", "latest", "--target", target, "--retry-lock", "0"}).exit.code ==
         11);
@@ -409,8 +403,9 @@ spec: {{nodeName: {}, hostNetwork: true, containers: [{{name: it, image: none}}]
     return has(kept.run({"status", kept.name, "--deep"}).out,
                "kubectl kubedr unlock --location " + kept.name);
   };
+  const SystemClock clock;
   const auto take_lock = [&](const std::string& host, std::chrono::minutes age) {
-    return HeldLock(plane.s3(), kept.name, host, age);
+    return HeldLock(open_bucket(plane.s3(), kept.name, clock), host, age);
   };
 
   SUBCASE("its own name, and 31 minutes without a refresh") {
@@ -441,11 +436,27 @@ spec: {{nodeName: {}, hostNetwork: true, containers: [{{name: it, image: none}}]
     set_phase(kept.name, "Succeeded");
     CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
   }
-  SUBCASE("a host that is no pod is judged by age alone") {
-    const HeldLock old = take_lock("bob-laptop", std::chrono::minutes(31));
-    const HeldLock young = take_lock("bob-laptop", std::chrono::minutes(29));
-    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+  SUBCASE("a host that is no pod is judged by when its lock was written last") {
+    // As an old restic leaves it, which refreshes a lock with the time it had at first.
+    const HeldLock lock = take_lock("bob-laptop", std::chrono::minutes(31));
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
+    CHECK_FALSE(stale());
   }
+}
+
+TEST_CASE("locks: one that nobody wrote for half an hour is stale, by restic's word too") {
+  const TempDir folder;
+  const BareRepository repository(folder / "repo");
+  REQUIRE(repository.run({"init"}).ok());
+  SystemRandom random;
+  const HeldLock lock(std::make_unique<storage::DirectoryStore>(folder / "repo", random),
+                      "elsewhere", std::chrono::minutes(31), Exclusive::yes);
+  CHECK(has(repository.run({"unlock"}).out, "kept "));
+  for (const auto& file : std::filesystem::directory_iterator(folder / "repo/locks")) {
+    std::filesystem::last_write_time(
+        file, std::filesystem::file_time_type::clock::now() - std::chrono::minutes(31));
+  }
+  CHECK(has(repository.run({"unlock"}).out, "removed 1 lock"));
 }
 
 TEST_CASE("ls, dump and stats: say what is there") {

@@ -104,14 +104,19 @@ TEST_CASE("keys: damaged files are named, and the others listed") {
 TEST_CASE("locks: stale by age, or by a process of this host that is gone") {
   const auto exists = [](std::int64_t pid) { return pid == 7; };
   const WallTime now = SystemClock().now();
-  LockInfo lock;
-  lock.hostname = "here";
-  lock.pid = 7;
-  lock.time = now - std::chrono::minutes(29);
+  SavedLock lock;
+  lock.info.hostname = "here";
+  lock.info.pid = 7;
+  lock.info.time = now - std::chrono::minutes(29);
   CHECK_FALSE(is_stale(lock, "here", now, exists));
-  lock.pid = 8;
+  lock.info.pid = 8;
   CHECK(is_stale(lock, "here", now, exists));
   CHECK_FALSE(is_stale(lock, "elsewhere", now, exists));
-  lock.time = now - std::chrono::minutes(31);
+  lock.info.time = now - std::chrono::minutes(31);
+  CHECK(is_stale(lock, "elsewhere", now, exists));
+  // An old restic's refresh: a new file, with the time of the first.
+  lock.modified = now - std::chrono::minutes(29);
+  CHECK_FALSE(is_stale(lock, "elsewhere", now, exists));
+  lock.modified = now - std::chrono::minutes(40);
   CHECK(is_stale(lock, "elsewhere", now, exists));
 }
