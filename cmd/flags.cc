@@ -288,6 +288,31 @@ void add_whose_flags(CLI::App& verb, workflow::Whose& whose) {
   verb.add_option("--policy", whose.policy, "The policy whose location, or whose snapshots");
 }
 
+void add_filter_flags(CLI::App& verb, FilterFlags& flags) {
+  const auto add = [&](const char* name, std::vector<std::string>& values, const char* what) {
+    verb.add_option(name, values, what)->take_all()->expected(1);
+  };
+  add("--host", flags.hosts, "Only this host's; may be repeated, for any of several");
+  add("--tag", flags.tags,
+      "Only with all of these tags (comma separated); may be repeated, for any of several lists");
+  add("--path", flags.paths, "Only of this path; may be repeated, for all of several");
+}
+
+std::vector<std::vector<std::string>> parse_tag_lists(const std::vector<std::string>& lists) {
+  std::vector<std::vector<std::string>> parsed;
+  for (const std::string& list : lists) {
+    std::vector<std::string>& tags = parsed.emplace_back();
+    for (const std::string& tag : split(list, ',')) tags.emplace_back(trim(tag));
+  }
+  return parsed;
+}
+
+workflow::SnapshotFilter filter_of(const FilterFlags& flags) {
+  workflow::SnapshotFilter filter{flags.hosts, parse_tag_lists(flags.tags), flags.paths};
+  if (filter.hosts == std::vector<std::string>{""}) filter.hosts.clear();  // restic's "any"
+  return filter;
+}
+
 void add_prune_flags(CLI::App& verb, PruneFlags& flags) {
   verb.add_option("--max-unused", flags.max_unused,
                   "Unused data that may stay: x%, a size, or unlimited; 5% if nothing is said");
@@ -312,9 +337,9 @@ repo::PruneOptions prune_options_of(const PruneFlags& flags) {
   double percent = 0;
   const char* end = unused.data() + unused.size() - 1;
   const auto [rest, error] = std::from_chars(unused.data(), end, percent);
-  if (error != std::errc() || rest != end || !(percent >= 0) || percent > 100) {
+  if (error != std::errc() || rest != end || !(percent >= 0) || percent >= 100) {
     throw Error(ErrorKind::usage, fmt::format("--max-unused: invalid percentage \"{}\"", unused),
-                "give 0% to 100%, a size, or unlimited");
+                "give 0% or more and below 100%, a size, or unlimited");
   }
   options.max_unused.percent = percent;
   return options;

@@ -10,6 +10,7 @@
 
 #include "kube/kubeconfig.h"
 #include "workflow/maintain.h"
+#include "workflow/snapshots.h"
 
 namespace kubedr::cmd {
 
@@ -66,6 +67,20 @@ std::uint64_t parse_flag_size(const std::string& flag, const std::string& text);
 
 // --location and --policy, for verbs that care for a repository.
 void add_whose_flags(CLI::App& verb, workflow::Whose& whose);
+
+// The flags that choose snapshots, as they were given.
+struct FilterFlags {
+  std::vector<std::string> hosts;
+  std::vector<std::string> tags;
+  std::vector<std::string> paths;
+};
+
+// --host, --tag and --path, for verbs that choose among snapshots.
+void add_filter_flags(CLI::App& verb, FilterFlags& flags);
+workflow::SnapshotFilter filter_of(const FilterFlags& flags);
+
+// restic's lists of tags: "a,b" are two that belong together.
+std::vector<std::vector<std::string>> parse_tag_lists(const std::vector<std::string>& lists);
 
 // The flags of a prune as they were given.
 struct PruneFlags {

@@ -19,6 +19,7 @@ namespace {
 struct Arguments {
   workflow::ForgetRequest request;
   workflow::Whose whose;
+  FilterFlags filter;
   PruneFlags prune;
   std::string last, hourly, daily, weekly, monthly, yearly;
   std::string within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly;
@@ -27,7 +28,7 @@ struct Arguments {
 
 int parse_count(const char* flag, const std::string& text) {
   if (text.empty()) return 0;
-  if (text == "unlimited" || text == "-1") return -1;
+  if (text == "unlimited") return -1;
   int count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (error == std::errc() && end == text.data() + text.size() && count >= 0) return count;
@@ -53,7 +54,7 @@ repo::KeepRules rules_of(const Arguments& arguments) {
   rules.within_weekly = parse_span(arguments.within_weekly);
   rules.within_monthly = parse_span(arguments.within_monthly);
   rules.within_yearly = parse_span(arguments.within_yearly);
-  for (const std::string& list : arguments.keep_tags) rules.tags.push_back(split(list, ','));
+  rules.tags = parse_tag_lists(arguments.keep_tags);
   return rules;
 }
 
@@ -106,6 +107,7 @@ int run(Arguments arguments, const Context& context) {
   workflow::ForgetRequest& request = arguments.request;
   request.location = arguments.whose.location;
   request.policy = arguments.whose.policy;
+  request.filter = filter_of(arguments.filter);
   request.rules = rules_of(arguments);
   request.prune_options = prune_options_of(arguments.prune);
   const Wired wired(context);
@@ -173,12 +175,9 @@ void add_forget(CLI::App& root, Action& action) {
   verb->add_option("--group-by", request.group_by,
                    "Apply the rules to each group by itself: policy (as if nothing is said), host, "
                    "paths, tags");
-  verb->add_option("--host", request.host, "Only this host's");
-  verb->add_option("--tag", request.tags, "Only with this tag; may be repeated")
-      ->take_all()
-      ->expected(1);
+  add_filter_flags(*verb, arguments->filter);
   verb->add_flag("--unsafe-allow-remove-all", request.unsafe_allow_remove_all,
-                 "Remove all that --policy, --host or --tag find; not together with rules");
+                 "Remove all that --policy, --host, --tag or --path find; not together with rules");
   verb->add_flag("--prune", request.prune, "Then remove the data that is no longer needed");
   add_prune_flags(*verb, arguments->prune);
   verb->add_flag("--dry-run", request.dry_run, "Show the plan, change nothing");

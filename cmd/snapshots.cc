@@ -18,6 +18,7 @@ namespace {
 
 struct Arguments {
   workflow::SnapshotsRequest request;
+  FilterFlags filter;
   std::size_t latest = 0;
 };
 
@@ -72,6 +73,7 @@ std::string table_text(const workflow::SnapshotsReport& report, const Context& c
 }
 
 int run(Arguments arguments, const Context& context) {
+  arguments.request.filter = filter_of(arguments.filter);
   if (arguments.latest > 0) arguments.request.latest = arguments.latest;
   const Wired wired(context);
   const workflow::SnapshotsReport report =
@@ -114,10 +116,7 @@ void add_snapshots(CLI::App& root, Action& action) {
   verb->add_option("--policy", request.policy, "The same")->excludes("POLICY");
   verb->add_option("--location", request.location, "The BackupLocation to look into");
   verb->add_option("--latest", arguments->latest, "Only the last N of each policy");
-  verb->add_option("--host", request.host, "Only this host's");
-  verb->add_option("--tag", request.tags, "Only with this tag; may be repeated")
-      ->take_all()
-      ->expected(1);
+  add_filter_flags(*verb, arguments->filter);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr snapshots nightly\n"

@@ -137,12 +137,6 @@ std::vector<Rule> rules_of(const KeepRules& keep) {
   };
 }
 
-bool has_all_tags(const Snapshot& snapshot, const std::vector<std::string>& tags) {
-  return std::all_of(tags.begin(), tags.end(), [&](const std::string& tag) {
-    return std::find(snapshot.tags.begin(), snapshot.tags.end(), tag) != snapshot.tags.end();
-  });
-}
-
 std::vector<std::string> reasons_to_keep(const SavedSnapshot& saved, const KeepRules& keep,
                                          std::vector<Rule>& rules,
                                          const std::optional<WallTime>& newest, std::size_t number,

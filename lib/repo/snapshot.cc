@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -123,6 +124,16 @@ Summary parse_summary(const Json& value, const std::string& where) {
 }
 
 }  // namespace
+
+bool has_all_tags(const Snapshot& snapshot, const std::vector<std::string>& tags) {
+  for (const std::string& tag : tags) {
+    if (tag.empty() && snapshot.tags.empty()) return true;
+    if (std::find(snapshot.tags.begin(), snapshot.tags.end(), tag) == snapshot.tags.end()) {
+      return false;
+    }
+  }
+  return true;
+}
 
 std::string to_json(const Snapshot& snapshot) {
   std::string out = fmt::format(R"({{"time":"{}")", format_rfc3339_nano(snapshot.time));

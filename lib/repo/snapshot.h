@@ -47,6 +47,11 @@ struct Snapshot {
   std::optional<Summary> summary;
 };
 
+// A snapshot without tags has the empty one.
+//
+// source   restic internal/data/snapshot.go (HasTags)
+bool has_all_tags(const Snapshot& snapshot, const std::vector<std::string>& tags);
+
 std::string to_json(const Snapshot& snapshot);
 Snapshot parse_snapshot(std::string_view json, const std::string& where);
 

@@ -58,16 +58,21 @@ void require_request(const ForgetRequest& request) {
   if (!request.snapshots.empty() && !request.rules.empty()) {
     throw Error(ErrorKind::usage, "forget: snapshot ids and keep rules cannot be given together");
   }
+  if (!request.snapshots.empty() && !request.filter.empty()) {
+    throw Error(ErrorKind::usage,
+                "forget: explicit snapshot ids are given, there is nothing to filter",
+                "leave --host, --tag and --path out, or the ids");
+  }
   if (!request.snapshots.empty() || !request.rules.empty()) return;
   if (!request.unsafe_allow_remove_all) {
     throw Error(ErrorKind::usage, "forget: no policy was specified, no snapshots will be removed",
                 "name snapshots, or say what to keep, e.g. --keep-last 7");
   }
-  if (request.policy.empty() && request.host.empty() && request.tags.empty()) {
+  if (request.policy.empty() && request.filter.empty()) {
     throw Error(ErrorKind::usage,
                 "forget: --unsafe-allow-remove-all is not allowed unless a snapshot filter option "
                 "is specified",
-                "say whose snapshots are to go with --policy, --host or --tag");
+                "say which snapshots are to go with --policy, --host, --tag or --path");
   }
 }
 
@@ -124,14 +129,13 @@ class Forgetting {
   }
 
   std::vector<ForgetGroup> by_rules(const std::vector<repo::SavedSnapshot>& all) const {
-    SnapshotsRequest filter;
-    filter.policy = request_.policy;
-    filter.host = request_.host;
-    filter.tags = request_.tags;
+    SnapshotsRequest wanted;
+    wanted.policy = request_.policy;
+    wanted.filter = request_.filter;
     const std::vector<std::string> keys = group_keys(request_.group_by);
     std::map<std::string, std::vector<repo::SavedSnapshot>> grouped;
     std::map<repo::SnapshotId, ListedSnapshot> listed;
-    for (ListedSnapshot& one : join_snapshots(all, records_, location_.ref.name, filter)) {
+    for (ListedSnapshot& one : join_snapshots(all, records_, location_.ref.name, wanted)) {
       grouped[group_name(one, keys)].push_back(one.saved);
       listed.emplace(one.saved.id, std::move(one));
     }
@@ -143,7 +147,7 @@ class Forgetting {
         throw Error(ErrorKind::usage,
                     fmt::format("forget: refusing to delete last snapshot of {}", name),
                     "keep at least one; --unsafe-allow-remove-all removes all that --policy, "
-                    "--host or --tag find, and takes no rules");
+                    "--host, --tag or --path find, and takes no rules");
       }
       ForgetGroup group{name, std::move(result.keep), {}};
       for (const repo::SavedSnapshot& saved : result.remove) {

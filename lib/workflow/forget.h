@@ -15,11 +15,10 @@
 namespace kubedr::workflow {
 
 struct ForgetRequest {
-  std::vector<std::string> snapshots;  // ids, prefixes or record names; with rules: none
+  std::vector<std::string> snapshots;  // ids, prefixes or record names; with rules or filter: none
   std::string location;
   std::string policy;
-  std::string host;
-  std::vector<std::string> tags;
+  SnapshotFilter filter;
   repo::KeepRules rules;
   std::string group_by = "policy";  // comma separated: policy, host, paths, tags; empty: one group
   bool unsafe_allow_remove_all = false;  // of what a filter finds, without rules

@@ -34,9 +34,11 @@ ListedSnapshot join_record(repo::SavedSnapshot saved, const std::vector<crd::Rec
 
 bool wanted(const ListedSnapshot& listed, const SnapshotsRequest& request) {
   if (!request.policy.empty() && listed.policy != request.policy) return false;
-  if (!request.host.empty() && listed.saved.snapshot.hostname != request.host) return false;
-  return std::all_of(request.tags.begin(), request.tags.end(),
-                     [&](const std::string& tag) { return has_tag(listed.saved.snapshot, tag); });
+  return request.filter.matches(listed.saved.snapshot);
+}
+
+bool contains(const std::vector<std::string>& texts, const std::string& text) {
+  return std::find(texts.begin(), texts.end(), text) != texts.end();
 }
 
 void keep_latest(std::vector<ListedSnapshot>& snapshots, std::size_t count) {
@@ -90,6 +92,17 @@ const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshot
 }
 
 }  // namespace
+
+bool SnapshotFilter::matches(const repo::Snapshot& snapshot) const {
+  if (!hosts.empty() && !contains(hosts, snapshot.hostname)) return false;
+  const bool has_paths = std::all_of(paths.begin(), paths.end(), [&](const std::string& path) {
+    return contains(snapshot.paths, path);
+  });
+  if (!has_paths || tags.empty()) return has_paths;
+  return std::any_of(tags.begin(), tags.end(), [&](const std::vector<std::string>& list) {
+    return repo::has_all_tags(snapshot, list);
+  });
+}
 
 std::string owner_of(const ListedSnapshot& listed) {
   if (listed.policy.empty()) return "(no policy)";

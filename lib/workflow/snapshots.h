@@ -11,11 +11,24 @@
 
 namespace kubedr::workflow {
 
+// restic's: a snapshot is of one of the hosts, has all tags of one of the lists, and all of the
+// paths. What is empty asks for nothing; an empty tag is had by a snapshot without any.
+//
+// source   restic internal/data/snapshot.go (HasHostname, HasTagList, HasPaths)
+struct SnapshotFilter {
+  std::vector<std::string> hosts;
+  std::vector<std::vector<std::string>> tags;
+  std::vector<std::string> paths;
+
+  bool empty() const { return hosts.empty() && tags.empty() && paths.empty(); }
+
+  bool matches(const repo::Snapshot& snapshot) const;
+};
+
 struct SnapshotsRequest {
   std::string policy;    // empty: of every policy
   std::string location;  // empty: the policy's, or the only one there is
-  std::string host;
-  std::vector<std::string> tags;      // a snapshot must have all of them
+  SnapshotFilter filter;
   std::optional<std::size_t> latest;  // so many of each policy
 };
 

@@ -254,6 +254,8 @@ TEST_CASE("forget: by name and by rules, the record goes with its snapshot") {
   CHECK(kept.run({"forget", "--location", kept.name}).exit.code == 2);
   CHECK(kept.run({"forget", "--location", kept.name, "--unsafe-allow-remove-all", "--yes"})
             .exit.code == 2);
+  CHECK(kept.run({"forget", "--location", kept.name, "--keep-last", "-1"}).exit.code == 2);
+  CHECK(kept.run({"prune", "--location", kept.name, "--max-unused", "100%"}).exit.code == 2);
   kept.check_sound();
 }
 

@@ -157,6 +157,11 @@ void check_bare(const std::string& repository, const Environment& env) {
   CHECK(listed[0].at("hostname") == "node-7");
   CHECK(parsed(run({"snapshots", "--tag", "mine", "-o", "json"})).at("snapshots").size() == 1);
   CHECK(parsed(run({"snapshots", "--tag", "other", "-o", "json"})).at("snapshots").empty());
+  CHECK(parsed(run({"snapshots", "--tag", "mine,other", "-o", "json"})).at("snapshots").empty());
+  CHECK(parsed(run({"snapshots", "--tag", "other", "--tag", "mine", "--host", "node-8", "--host",
+                    "node-7", "-o", "json"}))
+            .at("snapshots")
+            .size() == 1);
 
   const RunResult status = run({"status"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));

@@ -35,7 +35,7 @@ struct Forgetful : BareRepository {
 TEST_CASE("forget: everything a filter finds goes only when that is said, and without rules") {
   Forgetful repository;
   ForgetRequest request;
-  request.tags = {"old"};
+  request.filter.tags = {{"old"}};
   CHECK(text_of([&] { repository.run(request); }) ==
         "usage: forget: no policy was specified, no snapshots will be removed");
   request.unsafe_allow_remove_all = true;
@@ -63,7 +63,16 @@ TEST_CASE("forget: rules never empty a group, whatever is said") {
         .starts_with("usage: forget: refusing to delete last snapshot of policy");
   };
   CHECK(refused());
-  request.tags = {"old"};
+  request.filter.tags = {{"old"}};
   CHECK(refused());
+  CHECK(repository.left() == 2);
+}
+
+TEST_CASE("forget: ids leave nothing to filter") {
+  Forgetful repository;
+  ForgetRequest request;
+  request.snapshots = {"latest"};
+  request.filter.hosts = {"node-1"};
+  CHECK(text_of([&] { repository.run(request); }).starts_with("usage: forget: explicit snapshot"));
   CHECK(repository.left() == 2);
 }
