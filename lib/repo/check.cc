@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <mutex>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -30,9 +31,14 @@ constexpr std::size_t kReadThreads = 3;  // each holds a pack
 
 constexpr char kRepairIndex[] = "kubectl kubedr repair index";
 constexpr char kPrune[] = "kubectl kubedr prune";
+// A backup takes for stored what an index names: a pack that is lost must be given up first.
+constexpr char kGiveUp[] =
+    "bring the file back from a copy or an older version in the bucket; else `repair index`, then "
+    "a "
+    "backup, which stores again what it can; forget the snapshots that `check` still calls broken";
 constexpr char kForgetBroken[] =
     "bring the file back from a copy or an older version in the bucket; else forget the snapshots "
-    "that need it, and take a backup";
+    "that need it, prune, and take a backup";
 
 // What the indexes say of one pack.
 struct PackSeen {
@@ -49,9 +55,10 @@ std::string data_path(const PackId& id) {
 
 class Checker {
  public:
-  Checker(const Repository& repository, const ReadData& read_data, const CheckProgress& progress,
-          Random& random, const Call& call)
+  Checker(const Repository& repository, const Secret& password, const ReadData& read_data,
+          const CheckProgress& progress, Random& random, const Call& call)
       : repository_(repository),
+        password_(password),
         read_data_(read_data),
         progress_(progress),
         random_(random),
@@ -60,8 +67,10 @@ class Checker {
   CheckReport run() {
     check_keys_and_locks();
     check_indexes();
-    check_packs();
+    list_packs();
     const std::vector<SavedSnapshot> snapshots = check_snapshots();
+    report_packs();
+    report_trees();
     read_packs();
     if (report_.errors() != 0) find_broken(snapshots);
     std::stable_sort(report_.problems.begin(), report_.problems.end(),
@@ -90,7 +99,11 @@ class Checker {
 
   void check_keys_and_locks() {
     std::vector<std::string> damaged;
-    list_keys(repository_, call_, &damaged);
+    for (const KeyId& id : foreign_keys(repository_, password_, random_, call_, &damaged)) {
+      const std::string path = FileName{FileKind::key, id.hex()}.path();
+      error("key-foreign", path, path + ": a key with the same password, but of another repository",
+            "restic may stop at it: kubectl kubedr key remove " + id.short_hex());
+    }
     for (const std::string& text : damaged) {
       error("key-damaged", object_of(text), text,
             "restic may stop at it: remove the file, and add a key with `key add`");
@@ -147,34 +160,18 @@ class Checker {
           fmt::format("pack {} has different data in indexes", pack.id.hex()), kRepairIndex);
   }
 
-  void check_packs() {
-    std::unordered_set<PackId> there;
-    std::uint64_t unreferenced = 0;
+  void list_packs() {
     repository_.store().list(
         FileKind::pack,
-        [&](const FileInfo& info) {
+        [this](const FileInfo& info) {
           const PackId id = PackId::parse(info.id).value_or(PackId());
-          there.insert(id);
-          const auto found = packs_.find(id);
-          if (found == packs_.end()) {
-            ++unreferenced;
-            hint("pack-unreferenced", data_path(id),
-                 fmt::format("pack {}: not referenced in any index", id.hex()), kPrune);
-          } else if (found->second.size != info.size) {
-            bad_packs_.insert(id);
-            error("pack-size", data_path(id),
-                  fmt::format("pack {}: unexpected file size: got {}, expected {}", id.hex(),
-                              info.size, found->second.size),
-                  kForgetBroken);
-          }
+          stored_.emplace(id, info.size);
+          if (packs_.count(id) == 0) unreferenced_.push_back(id);
         },
         call_);
-    report_.suggest_prune = report_.suggest_prune || unreferenced != 0;
     for (const auto& [id, seen] : packs_) {
-      if (there.count(id) != 0) continue;
-      bad_packs_.insert(id);
-      error("pack-missing", data_path(id), fmt::format("pack {}: does not exist", id.hex()),
-            kForgetBroken);
+      const auto found = stored_.find(id);
+      if (found == stored_.end() || found->second != seen.size) bad_packs_.insert(id);
     }
   }
 
@@ -189,13 +186,55 @@ class Checker {
     }
     std::vector<BlobId> roots;
     for (const SavedSnapshot& saved : snapshots) roots.push_back(saved.snapshot.tree);
-    find_used_blobs(
+    const BlobSet used = find_used_blobs(
         repository_, index_, roots,
-        [this](const std::string& text) {
-          error("tree-damaged", object_of(text), "error for " + text, kForgetBroken);
+        [this](const TreeProblem& problem) {
+          tree_problems_.push_back(problem);
+          lost_index_ = lost_index_ || index_may_mend(problem);
         },
         call_);
+    for (const BlobHandle& blob : used) {
+      if (is_readable(blob)) continue;
+      for (const Index::Place& place : index_.find_all(blob)) needed_.insert(place.pack);
+    }
     return snapshots;
+  }
+
+  // What no index names may well be in a pack that no index names.
+  bool index_may_mend(const TreeProblem& problem) const {
+    return problem.unknown && !unreferenced_.empty();
+  }
+
+  void report_trees() {
+    for (const TreeProblem& problem : tree_problems_) {
+      error("tree-damaged", object_of(problem.text), "error for " + problem.text,
+            index_may_mend(problem) ? kRepairIndex : kForgetBroken);
+    }
+  }
+
+  void report_packs() {
+    for (const PackId& id : bad_packs_) {
+      const bool needed = needed_.count(id) != 0;
+      const char* remedy = needed ? kGiveUp : kRepairIndex;
+      report_.suggest_repair_index = report_.suggest_repair_index || !needed;
+      const auto found = stored_.find(id);
+      if (found == stored_.end()) {
+        error("pack-missing", data_path(id), fmt::format("pack {}: does not exist", id.hex()),
+              remedy);
+      } else {
+        error("pack-size", data_path(id),
+              fmt::format("pack {}: unexpected file size: got {}, expected {}", id.hex(),
+                          found->second, packs_.at(id).size),
+              remedy);
+      }
+    }
+    for (const PackId& id : unreferenced_) {
+      hint("pack-unreferenced", data_path(id),
+           fmt::format("pack {}: not referenced in any index", id.hex()),
+           lost_index_ ? kRepairIndex : kPrune);
+    }
+    report_.suggest_repair_index = report_.suggest_repair_index || lost_index_;
+    report_.suggest_prune = report_.suggest_prune || (!unreferenced_.empty() && !lost_index_);
   }
 
   // The packs that `read_data_` means, in the order of their ids.
@@ -250,7 +289,8 @@ class Checker {
     for_each_parallel(chosen.size(), kReadThreads, call_, [&](std::size_t i, const Call& call) {
       std::vector<PackEntry>& indexed = entries.find(chosen[i])->second;
       std::uint64_t bytes = 0;
-      const std::vector<std::string> wrong = read_pack(chosen[i], indexed, bytes, call);
+      std::vector<BlobHandle> lost;
+      const std::vector<std::string> wrong = read_pack(chosen[i], indexed, lost, bytes, call);
       const std::lock_guard guard(mutex);
       ++report_.packs_read;
       report_.bytes_read += bytes;
@@ -259,13 +299,20 @@ class Checker {
         error("pack-damaged", data_path(chosen[i]),
               fmt::format("pack {}: {}", chosen[i].hex(), text), kForgetBroken);
       }
-      if (!wrong.empty()) bad_packs_.insert(chosen[i]);
+      if (bytes == 0) {
+        if (!wrong.empty()) bad_packs_.insert(chosen[i]);
+        return;
+      }
+      // Of what was read, each blob speaks for itself.
+      bad_packs_.erase(chosen[i]);
+      for (const BlobHandle& blob : lost) lost_.emplace(chosen[i], blob);
     });
   }
 
-  // What is wrong with a pack, all of it.
+  // What is wrong with a pack, all of it, and which blobs of it are lost.
   std::vector<std::string> read_pack(const PackId& id, std::vector<PackEntry>& indexed,
-                                     std::uint64_t& bytes_read, const Call& call) const {
+                                     std::vector<BlobHandle>& lost, std::uint64_t& bytes_read,
+                                     const Call& call) const {
     std::vector<std::string> wrong;
     Bytes bytes;
     try {
@@ -292,6 +339,7 @@ class Checker {
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::corrupt) throw;
         wrong.push_back(fmt::format("blob {}: {}", entry.blob.id.hex(), error.what()));
+        lost.push_back(entry.blob);
       }
     }
     return wrong;
@@ -327,17 +375,16 @@ class Checker {
 
   bool is_readable(const BlobHandle& blob) const {
     const std::vector<Index::Place> places = index_.find_all(blob);
-    return std::any_of(places.begin(), places.end(), [this](const Index::Place& place) {
-      return bad_packs_.count(place.pack) == 0;
+    return std::any_of(places.begin(), places.end(), [&](const Index::Place& place) {
+      return bad_packs_.count(place.pack) == 0 && lost_.count({place.pack, blob}) == 0;
     });
   }
 
-  // A pack with damage counts as lost: blobs of it may still be whole, but a restore will tell.
   void find_broken(const std::vector<SavedSnapshot>& snapshots) {
     for (const SavedSnapshot& saved : snapshots) {
       bool broken = false;
       const BlobSet used = find_used_blobs(
-          repository_, index_, {saved.snapshot.tree}, [&](const std::string&) { broken = true; },
+          repository_, index_, {saved.snapshot.tree}, [&](const TreeProblem&) { broken = true; },
           call_);
       broken = broken || std::any_of(used.begin(), used.end(),
                                      [this](const BlobHandle& blob) { return !is_readable(blob); });
@@ -346,6 +393,7 @@ class Checker {
   }
 
   const Repository& repository_;
+  const Secret& password_;
   const ReadData& read_data_;
   const CheckProgress& progress_;
   Random& random_;
@@ -353,7 +401,13 @@ class Checker {
   CheckReport report_;
   Index index_;
   std::unordered_map<PackId, PackSeen> packs_;
-  std::unordered_set<PackId> bad_packs_;
+  std::unordered_map<PackId, std::uint64_t> stored_;  // the packs there are, with their sizes
+  std::vector<PackId> unreferenced_;
+  std::vector<TreeProblem> tree_problems_;
+  bool lost_index_ = false;                       // of packs that are there and needed
+  std::set<PackId> bad_packs_;                    // gone, or not of the size they must have
+  std::unordered_set<PackId> needed_;             // of them
+  std::set<std::pair<PackId, BlobHandle>> lost_;  // blobs that were read and are no good
 };
 
 [[noreturn]] void fail_subset(const std::string& why) {
@@ -421,9 +475,9 @@ std::uint64_t CheckReport::whole_snapshots() const {
   return snapshots - unreadable_snapshots - broken_snapshots.size();
 }
 
-CheckReport check(const Repository& repository, const ReadData& read_data,
+CheckReport check(const Repository& repository, const Secret& password, const ReadData& read_data,
                   const CheckProgress& progress, Random& random, const Call& call) {
-  return Checker(repository, read_data, progress, random, call).run();
+  return Checker(repository, password, read_data, progress, random, call).run();
 }
 
 }  // namespace kubedr::repo

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/call.h"
+#include "base/secret.h"
 #include "repo/repository.h"
 
 namespace kubedr::repo {
@@ -44,7 +45,9 @@ struct CheckReport {
   std::uint64_t packs_read = 0;
   std::uint64_t bytes_read = 0;
   std::vector<Problem> problems;  // errors first
-  // Those that cannot be restored in full, as far as was looked, but for what cannot be read.
+  // Those that cannot be restored in full, as far as was looked: of a damaged pack whose bytes were
+  // not read, all blobs count as lost. A snapshot file that cannot be read is a problem and not
+  // among them.
   std::vector<SnapshotId> broken_snapshots;
   bool suggest_repair_index = false;
   bool suggest_prune = false;
@@ -57,12 +60,13 @@ struct CheckReport {
 using CheckProgress = std::function<void(std::uint64_t bytes)>;
 
 // Looks at everything: index files, packs and their sizes, snapshots, trees, keys, locks, and with
-// `read_data` every byte. Damage is a problem in the report, never an error.
+// `read_data` every byte. Damage is a problem in the report, never an error. `password` is the one
+// that opened the repository: no other repository's key may open with it.
 //
 // units    about 64 bytes a blob, 64 more with `read_data`; three packs
 // errors   what the store throws: unavailable, denied
 // source   restic internal/checker
-CheckReport check(const Repository& repository, const ReadData& read_data,
+CheckReport check(const Repository& repository, const Secret& password, const ReadData& read_data,
                   const CheckProgress& progress, Random& random, const Call& call);
 
 }  // namespace kubedr::repo

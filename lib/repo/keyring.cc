@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hex.h"
@@ -21,6 +22,7 @@ using storage::FileKind;
 using storage::FileName;
 
 constexpr std::size_t kMostKeys = 20;  // restic tries no more
+constexpr std::size_t kSmallFile = 64 * limits::kKiB;
 constexpr std::chrono::seconds kCleanUp{5};
 
 std::vector<std::string> list_ids(const Repository& repository, const Call& call) {
@@ -33,7 +35,7 @@ std::vector<std::string> list_ids(const Repository& repository, const Call& call
 
 SavedKey load_key(const Repository& repository, const std::string& id, const Call& call) {
   const FileName name{FileKind::key, id};
-  const Bytes bytes = repository.store().load(name, 64 * limits::kKiB, call);
+  const Bytes bytes = repository.store().load(name, kSmallFile, call);
   if (to_hex(sha256(bytes)) != id) {
     throw Error(ErrorKind::corrupt, name.path() + ": its name is not its hash");
   }
@@ -62,6 +64,29 @@ std::vector<SavedKey> list_keys(const Repository& repository, const Call& call,
     }
   }
   return keys;
+}
+
+std::vector<KeyId> foreign_keys(const Repository& repository, const Secret& password,
+                                Random& random, const Call& call,
+                                std::vector<std::string>* damaged) {
+  std::vector<KeyId> foreign;
+  for (const SavedKey& key : list_keys(repository, call, damaged)) {
+    if (key.current) continue;
+    const FileName name{FileKind::key, key.id.hex()};
+    try {
+      const Bytes json = repository.store().load(name, kSmallFile, call);
+      const std::optional<SealKey> master = open_key_file(as_text(json), password, name.path());
+      if (!master) continue;
+      const Bytes config = repository.store().load({FileKind::config, {}}, kSmallFile, call);
+      Bytes plain;
+      if (!Sealer(*master, random).try_open(config, plain)) foreign.push_back(key.id);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) continue;  // removed since it was listed
+      if (error.kind() != ErrorKind::corrupt) throw;
+      damaged->emplace_back(error.what());
+    }
+  }
+  return foreign;
 }
 
 KeyId add_key(const Repository& repository, const Secret& password, const std::string& username,

@@ -25,6 +25,14 @@ struct SavedKey {
 std::vector<SavedKey> list_keys(const Repository& repository, const Call& call,
                                 std::vector<std::string>* damaged = nullptr);
 
+// Keys that the password opens too, and that are not this repository's: two inits at a time may
+// leave them, and restic stops at such a key. What is no key at all is named in `damaged`.
+//
+// units    0.1 s or more for each other key
+std::vector<KeyId> foreign_keys(const Repository& repository, const Secret& password,
+                                Random& random, const Call& call,
+                                std::vector<std::string>* damaged);
+
 // Adds a key and proves it by opening the repository with it; one that does not is removed again.
 //
 // errors   usage: a password that is empty or ends in a newline; failed: 20 keys are there already,

@@ -128,8 +128,8 @@ class Planner {
     std::string problem;
     plan_.used = find_used_blobs(
         repository_, plan_.index, roots,
-        [&](const std::string& text) {
-          if (problem.empty()) problem = text;
+        [&](const TreeProblem& met) {
+          if (problem.empty()) problem = met.text;
         },
         call_);
     if (!problem.empty()) {

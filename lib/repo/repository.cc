@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -61,6 +62,9 @@ constexpr std::size_t kIndexThreads = 4;               // some 4 MiB each
 
 const FileName kConfigName{FileKind::config, {}};
 
+constexpr char kBringBack[] =
+    "bring config and keys/ back from a copy, or from the bucket's older versions";
+
 // The ids of a kind, sorted.
 std::vector<std::string> list_ids(const storage::StoreReader& store, FileKind kind,
                                   const Call& call) {
@@ -93,7 +97,7 @@ Bytes load_config_bytes(const storage::StoreReader& store, const Call& call) {
                     "\nIs there a repository at the following location?\n" + store.location(),
                 "`init` makes one");
   }
-  throw Error(ErrorKind::corrupt, "config file has zero size, invalid repository?");
+  throw Error(ErrorKind::corrupt, "config file has zero size, invalid repository?", kBringBack);
 }
 
 // Nullopt when this key does not open the config.
@@ -177,8 +181,7 @@ class KeySearch {
 
   [[noreturn]] void fail() const {
     if (opened_other_ || (tried_ == 0 && !damage_.empty())) {
-      throw Error(ErrorKind::corrupt, damage_,
-                  "bring config and keys/ back from a copy, or from the bucket's older versions");
+      throw Error(ErrorKind::corrupt, damage_, kBringBack);
     }
     throw Error(ErrorKind::wrong_password, "wrong password or no key found",
                 damage_.empty() ? "" : "a key file could not be used: " + damage_);
@@ -424,26 +427,73 @@ Lock Repository::lock_exclusive(const LockOwner& owner, milliseconds retry, cons
   return Lock::take(files(), lock_of(owner, true), retry, call);
 }
 
-Index Repository::load_index(const Lock& lock, const Call& call,
-                             std::vector<std::string>* damaged) const {
-  lock.scope().require_live();
-  const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
-  Index index;
-  std::mutex mutex;  // one index file at a time is decompressed: that is what takes memory
+namespace {
+
+// The JSON of these index files, one at a time: decompressed is what takes memory.
+void each_index_json(const UnpackedFiles& files, const std::vector<std::string>& ids,
+                     std::vector<std::string>* damaged, const Call& call,
+                     const std::function<void(const FileName&, std::string_view)>& each) {
+  std::mutex mutex;
   for_each_parallel(ids.size(), kIndexThreads, call, [&](std::size_t i, const Call& inner) {
     const FileName name{FileKind::index, ids[i]};
     try {
-      const Bytes sealed = files().load_sealed(name, inner);
+      const Bytes sealed = files.load_sealed(name, inner);
       const std::lock_guard guard(mutex);
-      const Bytes json = files().open(name, sealed);
-      parse_index(as_text(json), config().version, name.path(),
-                  [&](IndexedPack&& pack) { index.add(pack); });
+      const Bytes json = files.open(name, sealed);
+      each(name, as_text(json));
     } catch (const Error& error) {
-      if (damaged == nullptr || !is_damage(error)) throw;
+      if (!is_damage(error)) throw;
+      if (damaged == nullptr) {
+        throw Error(error.kind(), error.what(), "`repair index` makes it anew");
+      }
       const std::lock_guard guard(mutex);
       damaged->emplace_back(error.what());
     }
   });
+}
+
+}  // namespace
+
+Index Repository::load_index(const Lock& lock, const Call& call,
+                             std::vector<std::string>* damaged) const {
+  lock.scope().require_live();
+  Index index;
+  const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
+  each_index_json(files(), ids, damaged, call, [&](const FileName& name, std::string_view json) {
+    parse_index(json, config().version, name.path(), [&](IndexedPack&& pack) { index.add(pack); });
+  });
+  return index;
+}
+
+Index Repository::load_index_for_writing(const Lock& lock, const Call& call) const {
+  lock.scope().require_live();
+  // Before the packs: those of an index that is stored meanwhile would seem to be lost.
+  const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
+  std::unordered_map<PackId, std::uint64_t> stored;
+  store().list(
+      FileKind::pack,
+      [&](const FileInfo& info) {
+        stored.emplace(PackId::parse(info.id).value_or(PackId()), info.size);
+      },
+      call);
+  Index index;
+  std::size_t lost = 0;
+  each_index_json(files(), ids, nullptr, call, [&](const FileName& name, std::string_view json) {
+    parse_index(json, config().version, name.path(), [&](IndexedPack&& pack) {
+      const auto found = stored.find(pack.id);
+      if (found != stored.end() && found->second == pack_size(pack.entries)) {
+        index.add(pack);
+      } else {
+        ++lost;
+      }
+    });
+  });
+  if (lost != 0) {
+    log::warn(
+        "{} packs that an index names are gone or damaged: what is needed of them is stored "
+        "again; `check` tells which snapshots they break",
+        lost);
+  }
   return index;
 }
 
@@ -451,22 +501,11 @@ void Repository::each_index_file(
     const Call& call, const std::function<void(const IndexId&, std::vector<IndexedPack>&&)>& each,
     std::vector<std::string>* damaged) const {
   const std::vector<std::string> ids = list_ids(store(), FileKind::index, call);
-  std::mutex mutex;
-  for_each_parallel(ids.size(), kIndexThreads, call, [&](std::size_t i, const Call& inner) {
-    const FileName name{FileKind::index, ids[i]};
-    try {
-      const Bytes sealed = files().load_sealed(name, inner);
-      const std::lock_guard guard(mutex);
-      const Bytes json = files().open(name, sealed);
-      std::vector<IndexedPack> packs;
-      parse_index(as_text(json), config().version, name.path(),
-                  [&](IndexedPack&& pack) { packs.push_back(std::move(pack)); });
-      each(IndexId::parse(ids[i]).value_or(IndexId()), std::move(packs));
-    } catch (const Error& error) {
-      if (damaged == nullptr || !is_damage(error)) throw;
-      const std::lock_guard guard(mutex);
-      damaged->emplace_back(error.what());
-    }
+  each_index_json(files(), ids, damaged, call, [&](const FileName& name, std::string_view json) {
+    std::vector<IndexedPack> packs;
+    parse_index(json, config().version, name.path(),
+                [&](IndexedPack&& pack) { packs.push_back(std::move(pack)); });
+    each(IndexId::parse(name.id).value_or(IndexId()), std::move(packs));
   });
 }
 

@@ -93,6 +93,10 @@ class Repository {
   Index load_index(const Lock& lock, const Call& call,
                    std::vector<std::string>* damaged = nullptr) const;
 
+  // The same for who writes: a blob counts as stored only if its pack is there and as long as it
+  // must be, so that nothing new is built on what was lost. The log tells of packs that are not.
+  Index load_index_for_writing(const Lock& lock, const Call& call) const;
+
   // Every index file with its packs, one after the other. Damaged ones are named in `damaged`, or
   // thrown where that is not asked for.
   void each_index_file(const Call& call,

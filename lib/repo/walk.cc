@@ -12,7 +12,7 @@ constexpr int kMaxDepth = 200;
 class Walk {
  public:
   Walk(const Repository& repository, const Index& index, const VisitNode& visit,
-       const TreeProblem& problem, const Call& call)
+       const FolderProblem& problem, const Call& call)
       : repository_(repository), index_(index), visit_(visit), problem_(problem), call_(call) {}
 
   void folder(const BlobId& tree, const std::string& path, int depth) {
@@ -55,7 +55,7 @@ class Walk {
   const Repository& repository_;
   const Index& index_;
   const VisitNode& visit_;
-  const TreeProblem& problem_;
+  const FolderProblem& problem_;
   const Call& call_;
 };
 
@@ -63,7 +63,7 @@ class Walk {
 class UsedBlobs {
  public:
   UsedBlobs(const Repository& repository, const Index& index,
-            const std::function<void(const std::string&)>& problem, const Call& call)
+            const std::function<void(const TreeProblem&)>& problem, const Call& call)
       : repository_(repository), index_(index), problem_(problem), call_(call) {}
 
   BlobSet find(const std::vector<BlobId>& roots) {
@@ -76,7 +76,8 @@ class UsedBlobs {
         look_at(tree);
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::corrupt) throw;
-        problem_("tree " + tree.hex() + ": " + error.what());
+        problem_({"tree " + tree.hex() + ": " + error.what(),
+                  !index_.find({BlobType::tree, tree}).has_value()});
       }
     }
     return std::move(used_);
@@ -96,7 +97,7 @@ class UsedBlobs {
   void look_at(const Node& node, const std::string& where) {
     if (node.type == NodeType::dir) {
       if (!node.subtree) {
-        problem_(where + ": dir node \"" + printable(node.name) + "\" has no subtree");
+        problem_({where + ": dir node \"" + printable(node.name) + "\" has no subtree"});
         return;
       }
       use_tree(*node.subtree);
@@ -105,14 +106,15 @@ class UsedBlobs {
     for (const BlobId& id : node.content) {
       const BlobHandle blob{BlobType::data, id};
       if (!used_.insert(blob).second || index_.find(blob)) continue;
-      problem_(where + ": file \"" + printable(node.name) + "\" blob " + id.hex() +
-               " not found in index");
+      problem_({where + ": file \"" + printable(node.name) + "\" blob " + id.hex() +
+                    " not found in index",
+                true});
     }
   }
 
   const Repository& repository_;
   const Index& index_;
-  const std::function<void(const std::string&)>& problem_;
+  const std::function<void(const TreeProblem&)>& problem_;
   const Call& call_;
   BlobSet used_;
   std::vector<BlobId> waiting_;
@@ -121,14 +123,13 @@ class UsedBlobs {
 }  // namespace
 
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call, const TreeProblem& problem) {
+               const VisitNode& visit, const Call& call, const FolderProblem& problem) {
   Walk(repository, index, visit, problem, call).folder(root, "", 0);
 }
 
 BlobSet find_used_blobs(const Repository& repository, const Index& index,
                         const std::vector<BlobId>& roots,
-                        const std::function<void(const std::string& text)>& problem,
-                        const Call& call) {
+                        const std::function<void(const TreeProblem&)>& problem, const Call& call) {
   return UsedBlobs(repository, index, problem, call).find(roots);
 }
 

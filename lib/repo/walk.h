@@ -18,7 +18,7 @@ namespace kubedr::repo {
 using VisitNode = std::function<void(const std::string& path, const Node& node)>;
 
 // Told of a folder that cannot be read, or not to its end: "/data/pki: blob ...".
-using TreeProblem = std::function<void(const std::string& text)>;
+using FolderProblem = std::function<void(const std::string& text)>;
 
 // Every node below `root`, a folder before what is in it, otherwise in the order stored. With
 // `problem` the walk goes on behind what is damaged.
@@ -26,7 +26,7 @@ using TreeProblem = std::function<void(const std::string& text)>;
 // errors   corrupt: a tree that cannot be loaded, with the path of its folder; folders in folders
 //          beyond what any backup holds
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call, const TreeProblem& problem = nullptr);
+               const VisitNode& visit, const Call& call, const FolderProblem& problem = nullptr);
 
 struct BlobHandleHash {
   std::size_t operator()(const BlobHandle& blob) const {
@@ -36,14 +36,19 @@ struct BlobHandleHash {
 
 using BlobSet = std::unordered_set<BlobHandle, BlobHandleHash>;
 
-// Every blob that the trees of these roots need, each tree loaded once. What is wrong with a tree,
-// a blob that no index knows among it, is handed to `problem`, and the walk goes on without it.
+// What is wrong with a tree: the text begins with "tree ID".
+struct TreeProblem {
+  std::string text;
+  bool unknown = false;  // a blob that no index names; it may be in a pack all the same
+};
+
+// Every blob that the trees of these roots need, each tree loaded once. What is wrong with one is
+// handed to `problem`, and the walk goes on without it.
 //
 // units    about 64 bytes a blob
 BlobSet find_used_blobs(const Repository& repository, const Index& index,
                         const std::vector<BlobId>& roots,
-                        const std::function<void(const std::string& text)>& problem,
-                        const Call& call);
+                        const std::function<void(const TreeProblem&)>& problem, const Call& call);
 
 }  // namespace kubedr::repo
 

@@ -71,17 +71,6 @@ std::string short_path(const FileName& name) {
   return path.substr(0, path.size() - name.id.size() + 8) + "..";
 }
 
-// AWS refuses a file without this one into a bucket whose objects are retained (object lock). Its
-// newer x-amz-checksum-sha256 would do as well and cost nothing, but Backblaze refuses that.
-std::string md5_of(ByteView bytes) {
-  static const EVP_MD* const method = EVP_MD_fetch(nullptr, "MD5", nullptr);
-  std::array<std::uint8_t, 16> digest{};
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, method, nullptr) != 1) {
-    throw Error(ErrorKind::internal, "s3: md5 failed");
-  }
-  return to_base64(digest);
-}
-
 bool load_xml(pugi::xml_document& document, ByteView body) {
   return static_cast<bool>(
       document.load_buffer(body.data(), body.size(), pugi::parse_minimal | pugi::parse_escapes));
@@ -311,6 +300,22 @@ std::string region_wanted(const http::Response& response) {
   return verdict.code == "AuthorizationHeaderMalformed" ? verdict.region : std::string();
 }
 
+// Buckets with an object lock do not count the signature's hash as a checksum. Asked for only:
+// where FIPS rules, there is no MD5.
+bool asks_for_md5(const http::Response& response) {
+  return response.status == 400 &&
+         verdict_of(response).message.find("Content-MD5") != std::string::npos;
+}
+
+std::string md5_of(ByteView bytes) {
+  std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_md5(), nullptr) != 1) {
+    throw Error(ErrorKind::failed, "s3: the bucket wants MD5, which this machine does not allow");
+  }
+  return to_base64(ByteView(digest).first(size));
+}
+
 // The answer to GET ?location: empty stands for the first region there was, EU for the second.
 std::string parse_location(ByteView body) {
   pugi::xml_document document;
@@ -329,6 +334,7 @@ struct S3Store::Impl {
   const S3Options options;
   const Clock& clock;
   std::atomic<bool> knows_if_none_match = true;
+  std::atomic<bool> wants_md5 = false;
 
   std::string key_of(const std::string& path) const {
     return options.address.prefix.empty() ? path : options.address.prefix + "/" + path;
@@ -344,6 +350,17 @@ struct S3Store::Impl {
 
   // An answer, whatever its status.
   http::Response send(const Ask& ask, const Call& call) { return send_to(ask, region(call), call); }
+
+  // The same for storing a file.
+  http::Response put(Ask ask, const Call& call) {
+    if (!wants_md5) {
+      http::Response response = send(ask, call);
+      if (!asks_for_md5(response)) return response;
+      wants_md5 = true;
+    }
+    ask.headers.emplace_back("content-md5", md5_of(ask.body));
+    return send(ask, call);
+  }
 
   // A successful answer.
   http::Response require(const Ask& ask, const Call& call) {
@@ -591,13 +608,13 @@ bool S3Store::create(const Call& call) {
 void S3Store::save(const FileName& name, ByteView bytes, const Digest& digest, SaveMode mode,
                    const Call& call) {
   Ask ask = impl_->ask("put", name, "PUT");
-  ask.headers = {{"content-type", "application/octet-stream"}, {"content-md5", md5_of(bytes)}};
+  ask.headers = {{"content-type", "application/octet-stream"}};
   ask.body = bytes;
   ask.digest = digest;
   if (mode == SaveMode::create_only && impl_->knows_if_none_match) {
     Ask conditional = ask;
     conditional.headers.emplace_back("if-none-match", "*");
-    const http::Response response = impl_->send(conditional, call);
+    const http::Response response = impl_->put(conditional, call);
     if (is_success(response)) return;
     if (response.status != 501) impl_->require_success(response, ask);
     impl_->knows_if_none_match = false;
@@ -605,7 +622,7 @@ void S3Store::save(const FileName& name, ByteView bytes, const Digest& digest, S
   if (mode == SaveMode::create_only && size_of(name, call)) {
     throw Error(ErrorKind::exists, lead_of(ask.what) + "already there");
   }
-  impl_->require(ask, call);
+  impl_->require_success(impl_->put(ask, call), ask);
 }
 
 void S3Store::remove(const FileName& name, const Call& call) {

@@ -46,6 +46,7 @@ class S3Store final : public storage::Store {
             const Call& call) const override;
   bool create(const Call& call) override;
 
+  // A bucket that asks for Content-MD5, as those with an object lock do, gets it from then on.
   // create_only sends If-None-Match: *; a server that does not know it (501 NotImplemented) is
   // asked with a HEAD first instead.
   void save(const storage::FileName& name, ByteView bytes, const Digest& digest,

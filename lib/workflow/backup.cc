@@ -271,7 +271,7 @@ BackupReport Run::run(const Call& call) {
   // The lock before the index: from here on no prune moves what the index names.
   repo::Lock lock = repository.lock_shared(s_.owner, s_.lock_retry, call);
   const Call held = lock.scope();
-  repo::Index index = repository.load_index(lock, held);
+  repo::Index index = repository.load_index_for_writing(lock, held);
   const std::vector<repo::SavedSnapshot> snapshots = repository.snapshots(held);
   const repo::SavedSnapshot* parent = choose_parent(snapshots, policy_);
 

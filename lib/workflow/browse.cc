@@ -28,8 +28,8 @@ class Reading {
         opened_(open_repository(services, location_, call)),
         lock_(lock_for_reading(services, opened_.repository, call)),
         index_(load_index_to_read(opened_, lock_, lock_.scope())),
-        snapshot_(choose_snapshot(opened_.repository.snapshots(lock_.scope()), records_,
-                                  location_.ref.name, request.whose.policy, request.snapshot)) {}
+        snapshot_(find_snapshot(opened_.repository, records_, location_.ref.name,
+                                request.whose.policy, request.snapshot, lock_.scope())) {}
 
   const Call& call() const { return lock_.scope(); }
 
@@ -185,7 +185,7 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
     sizes.emplace(listed.saved.id, size);
     report.restore_bytes += size;
   }
-  const auto problem = [](const std::string& text) { log::warn("{}", text); };
+  const auto problem = [](const repo::TreeProblem& met) { log::warn("{}", met.text); };
   std::map<std::string, repo::BlobSet> used;
   std::unordered_map<repo::BlobHandle, int, repo::BlobHandleHash> owners;
   for (const auto& [name, members] : groups) {
@@ -209,7 +209,8 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
     std::optional<std::uint64_t> added = added_by_summaries(members);
     if (!added) {
       const repo::BlobSet first = repo::find_used_blobs(
-          opened.repository, index, {members.front()->saved.snapshot.tree}, pass_over, held);
+          opened.repository, index, {members.front()->saved.snapshot.tree},
+          [](const repo::TreeProblem&) {}, held);
       added = all.stored - weigh(index, first).stored;
     }
     policy.growth_per_day = growth_of(members, *added);

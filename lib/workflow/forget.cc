@@ -121,7 +121,7 @@ class Forgetting {
     std::set<repo::SnapshotId> met;
     for (const std::string& wanted : request_.snapshots) {
       ListedSnapshot listed =
-          choose_snapshot(all, records_, location_.ref.name, request_.policy, wanted);
+          choose_snapshot(all, damaged, records_, location_.ref.name, request_.policy, wanted);
       if (met.insert(listed.saved.id).second) named.remove.push_back(std::move(listed));
     }
     plan.groups.push_back(std::move(named));

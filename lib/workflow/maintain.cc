@@ -115,15 +115,18 @@ PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptio
 }
 
 CheckedRepository check(const Services& services, const CheckRequest& request, const Call& call) {
-  OpenedRepository opened = open_theirs(services, request.whose, call, Caching::off);
-  repo::Repository& repository = opened.repository;
+  const crd::Location location =
+      location_for(services, request.whose.location, request.whose.policy, call);
+  const OpenedStore opened = open_store(services, location, call);
+  repo::Repository repository =
+      repo::Repository::open(*opened.store, opened.password, services.random, call);
   repo::Lock lock = services.no_lock
                         ? repository.unlocked(call)
                         : repository.lock_exclusive(services.owner, services.lock_retry, call);
   services.progress.begin("check", 0);
   CheckedRepository checked{opened.store->location(),
                             repo::check(
-                                repository, request.read_data,
+                                repository, opened.password, request.read_data,
                                 [&](std::uint64_t bytes) { services.progress.advance(bytes); },
                                 services.random, lock.scope())};
   services.progress.end();

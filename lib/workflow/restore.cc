@@ -182,8 +182,8 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   repo::Lock lock = lock_for_reading(services, repository, call);
   const Call held = lock.scope();
 
-  const ListedSnapshot listed = choose_snapshot(
-      repository.snapshots(held), records, location.ref.name, request.policy, request.snapshot);
+  const ListedSnapshot listed =
+      find_snapshot(repository, records, location.ref.name, request.policy, request.snapshot, held);
   const repo::SavedSnapshot& chosen = listed.saved;
   RestoreReport report;
   report.policy = listed.policy;

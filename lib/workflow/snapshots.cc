@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
@@ -91,6 +92,20 @@ const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshot
   return snapshots.back();
 }
 
+// What only a damaged file is named by is not gone.
+void require_undamaged(const std::vector<repo::SavedSnapshot>& snapshots,
+                       const std::vector<std::string>& damaged, const std::string& prefix) {
+  const bool is_there = std::any_of(
+      snapshots.begin(), snapshots.end(),
+      [&](const repo::SavedSnapshot& saved) { return saved.id.hex().starts_with(prefix); });
+  if (is_there || prefix.empty()) return;
+  for (const std::string& text : damaged) {
+    if (!text.starts_with(storage::folder_of(storage::FileKind::snapshot) + prefix)) continue;
+    throw Error(ErrorKind::corrupt, text,
+                "bring the file back from a copy or an older version in the bucket");
+  }
+}
+
 }  // namespace
 
 bool SnapshotFilter::matches(const repo::Snapshot& snapshot) const {
@@ -112,6 +127,7 @@ std::string owner_of(const ListedSnapshot& listed) {
 }
 
 ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
+                               const std::vector<std::string>& damaged,
                                const std::vector<crd::Record>& records, const std::string& location,
                                const std::string& policy, const std::string& wanted) {
   SnapshotsRequest filter;
@@ -120,8 +136,9 @@ ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots
     return require_latest(join_snapshots(snapshots, records, location, filter));
   }
   const crd::Record* record = find_record(records, wanted);
-  const repo::SavedSnapshot& found =
-      repo::find_snapshot(snapshots, record == nullptr ? wanted : record->snapshot_id);
+  const std::string id = record == nullptr ? wanted : record->snapshot_id;
+  require_undamaged(snapshots, damaged, id);
+  const repo::SavedSnapshot& found = repo::find_snapshot(snapshots, id);
   if (record != nullptr && !names(*record, found)) {
     throw Error(ErrorKind::usage,
                 fmt::format("record {}: its snapshotId \"{}\" has less than 8 digits", wanted,
@@ -135,6 +152,16 @@ ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots
                 "leave --policy out, or see kubectl kubedr snapshots");
   }
   return joined.front();
+}
+
+ListedSnapshot find_snapshot(const repo::Repository& repository,
+                             const std::vector<crd::Record>& records, const std::string& location,
+                             const std::string& policy, const std::string& wanted,
+                             const Call& call) {
+  std::vector<std::string> damaged;
+  const std::vector<repo::SavedSnapshot> snapshots = repository.snapshots(call, &damaged);
+  for (const std::string& text : damaged) log::warn("{}", text);
+  return choose_snapshot(snapshots, damaged, records, location, policy, wanted);
 }
 
 crd::Location location_of_snapshot(const Services& services, const std::string& location,

@@ -60,12 +60,19 @@ std::vector<ListedSnapshot> join_snapshots(std::vector<repo::SavedSnapshot> snap
                                            const SnapshotsRequest& request);
 
 // The one snapshot a request means: a record's name, an id or the start of one, or "latest", of one
-// policy and cluster only.
+// policy and cluster only. `damaged` names the files that could not be read.
 //
-// errors   not_found; usage: it could mean more than one
+// errors   not_found; usage: it could mean more than one; corrupt: its file is damaged
 ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
+                               const std::vector<std::string>& damaged,
                                const std::vector<crd::Record>& records, const std::string& location,
                                const std::string& policy, const std::string& wanted);
+
+// The same among all of a repository; the log tells of damaged ones.
+ListedSnapshot find_snapshot(const repo::Repository& repository,
+                             const std::vector<crd::Record>& records, const std::string& location,
+                             const std::string& policy, const std::string& wanted,
+                             const Call& call);
 
 // Where that snapshot is: the location given, else its record's, else as location_for.
 crd::Location location_of_snapshot(const Services& services, const std::string& location,

@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "contract/store_contract.h"
 #include "storage/retrying_store.h"
+#include "support/byte_proxy.h"
 #include "support/s3_server.h"
 
 namespace kubedr::s3 {
@@ -15,9 +16,11 @@ using storage::FileKind;
 using storage::FileName;
 using storage::SaveMode;
 
-S3Options options_for(const test::S3Server& server, const std::string& bucket_and_prefix) {
+S3Options options_for(const test::S3Server& server, const std::string& bucket_and_prefix,
+                      int port = 0) {
   S3Options options;
-  options.address = make_address(server.url(), bucket_and_prefix);
+  const std::string url = port == 0 ? server.url() : "http://127.0.0.1:" + std::to_string(port);
+  options.address = make_address(url, bucket_and_prefix);
   options.credentials = {server.access_key(), Secret(server.secret_key()), Secret()};
   options.user_agent = "kubedr-test";
   return options;
@@ -45,9 +48,8 @@ struct World {
 
 const FileName kConfig{FileKind::config, ""};
 
-TEST_CASE("S3 store: keeps what every store promises, on MinIO") {
-  KUBEDR_NEEDS("minio");
-  const test::S3Server server;
+// On an empty server: without and with a prefix, and under the retry decorator.
+void check_on(const test::S3Server& server) {
   World world;
   int number = 0;
   const auto next = [&](const std::string& prefix) {
@@ -60,6 +62,33 @@ TEST_CASE("S3 store: keeps what every store promises, on MinIO") {
     return std::make_unique<storage::RetryingStore>(
         std::make_unique<S3Store>(next("/prefix"), world.clock), world.random);
   });
+}
+
+TEST_CASE("S3 store: keeps what every store promises, on MinIO") {
+  KUBEDR_NEEDS("minio");
+  check_on(test::S3Server());
+}
+
+TEST_CASE("S3 store: keeps what every store promises, on versitygw") {
+  KUBEDR_NEEDS("versitygw");
+  check_on(test::S3Server(test::S3Server::Program::versitygw));
+}
+
+TEST_CASE("S3 store: keeps what it can where conditional PUTs are not known") {
+  KUBEDR_NEEDS("minio");
+  const test::S3Server server;
+  test::ByteProxy proxy(server.port());
+  test::ProxyRules rules;
+  rules.unknown_header = "if-none-match";
+  proxy.set(rules);
+  World world;
+  int number = 0;
+  storage::check_store(
+      [&] {
+        const std::string bucket = "bucket-" + std::to_string(++number);
+        return std::make_unique<S3Store>(options_for(server, bucket, proxy.port()), world.clock);
+      },
+      storage::Creation::looks_first);
 }
 
 TEST_CASE("S3 store: over TLS with the server's own CA, and not without it") {

@@ -12,8 +12,11 @@ namespace kubedr::storage {
 // outlive it.
 using MakeStore = std::function<std::unique_ptr<Store>()>;
 
+// Whether of several who create a file at the same time one is sure to be refused.
+enum class Creation { atomic, looks_first };
+
 // What storage/store.h promises, checked with doctest from within a test case.
-void check_store(const MakeStore& make);
+void check_store(const MakeStore& make, Creation creation = Creation::atomic);
 
 }  // namespace kubedr::storage
 

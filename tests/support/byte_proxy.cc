@@ -9,10 +9,19 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "base/text.h"
+
 namespace kubedr::test {
 namespace {
 
 constexpr std::string_view kRequestMark = " HTTP/1.1\r\n";
+
+constexpr std::string_view kNotImplemented =
+    "HTTP/1.1 501 Not Implemented\r\ncontent-type: application/xml\r\ncontent-length: 128\r\n"
+    "connection: close\r\n\r\n"
+    "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that "
+    "is "
+    "not implemented</Message></Error>";
 
 sockaddr_in loopback(int port) {
   sockaddr_in address{};
@@ -156,6 +165,13 @@ void ByteProxy::to_server(Link& link) {
       link.end();
       break;
     }
+    if (must_refuse(piece)) {
+      send_all(link.client.get(), kNotImplemented);
+      ::shutdown(link.client.get(), SHUT_WR);
+      // The rest of the body: closed with bytes unread, the answer might be lost.
+      while (::recv(link.client.get(), buffer.data(), buffer.size(), 0) > 0) continue;
+      break;
+    }
     pace(piece.size());
     if (!send_all(link.server.get(), piece)) break;
   }
@@ -201,6 +217,13 @@ bool ByteProxy::pass_requests(Link& link, std::string_view piece) {
   link.unfinished = text.substr(rest > kLongestLine ? text.size() - kLongestLine : begin);
   if (!pass) kill_victim();
   return pass;
+}
+
+// A request's head comes in one piece.
+bool ByteProxy::must_refuse(std::string_view piece) const {
+  const std::lock_guard lock(mutex_);
+  if (rules_.unknown_header.empty()) return false;
+  return to_lower(piece).find("\n" + rules_.unknown_header + ":") != std::string::npos;
 }
 
 // False if this is the answer that the victim must not see.

@@ -31,6 +31,7 @@ struct ProxyRules {
   bool every_connection = false;
 
   bool refuse = false;                 // new connections end at once
+  std::string unknown_header;          // a request with it is answered 501, as S3 would; lower case
   std::chrono::milliseconds delay{0};  // before each piece from the server
   std::uint64_t bytes_per_second = 0;  // in each direction of each connection; 0 is no limit
 
@@ -79,6 +80,7 @@ class ByteProxy {
   void to_server(Link& link);
   void to_client(Link& link);
   bool pass_requests(Link& link, std::string_view piece);
+  bool must_refuse(std::string_view piece) const;
   bool pass_answer(const Link& link, std::string_view piece);
   bool pass_piece(Link& link, std::span<char> piece);
   void pace(std::size_t bytes);

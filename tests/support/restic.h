@@ -14,6 +14,10 @@ namespace kubedr::test {
 RunResult restic(const std::string& version, const std::vector<std::string>& args,
                  const std::map<std::string, std::string>& env = {}, const std::string& input = {});
 
+// Its `check --read-data`: nothing wrong, and nothing that it would rather have otherwise.
+void check_restic_finds_nothing(const std::string& version,
+                                const std::map<std::string, std::string>& env);
+
 }  // namespace kubedr::test
 
 #endif  // KUBEDR_SUPPORT_RESTIC_H

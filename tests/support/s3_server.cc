@@ -4,7 +4,11 @@
 
 namespace kubedr::test {
 
-S3Server::S3Server(Scheme scheme) : scheme_(scheme) {
+S3Server::S3Server(Scheme scheme) : S3Server(Program::minio, scheme) {}
+
+S3Server::S3Server(Program program) : S3Server(program, Scheme::http) {}
+
+S3Server::S3Server(Program program, Scheme scheme) : program_(program), scheme_(scheme) {
   dir_.write("ca.crt", ca_pem());
   if (scheme_ == Scheme::https) {
     const Certificate server = certificates_.issue({"minio"});
@@ -19,6 +23,34 @@ std::string S3Server::url() const {
 }
 
 void S3Server::start() {
+  switch (program_) {
+  case Program::minio:
+    return start_minio();
+  case Program::versitygw:
+    return start_versitygw();
+  }
+}
+
+void S3Server::start_versitygw() {
+  // Its objects are files; what else it knows of them it keeps beside them, as not every file
+  // system has extended attributes.
+  for (const char* folder : {"data", "sidecar"}) {
+    std::filesystem::create_directories(dir_ / folder);
+  }
+  ProcessOptions options;
+  options.log = dir_ / "versitygw.log";
+  options.env = {
+      {"HOME", dir_.path()}, {"ROOT_ACCESS_KEY", access_key_}, {"ROOT_SECRET_KEY", secret_key_}};
+  process_ = std::make_unique<Process>(
+      std::vector<std::string>{find_server("versitygw"), fmt::format("--port=127.0.0.1:{}", port_),
+                               "--health=/health", "--quiet", "posix",
+                               "--sidecar=" + (dir_ / "sidecar").string(), dir_ / "data"},
+      options);
+  http::Client client = local_client();
+  wait_until_ready(*process_, options.log, [&] { return answers(client, url() + "/health"); });
+}
+
+void S3Server::start_minio() {
   ProcessOptions options;
   options.log = dir_ / "minio.log";
   options.env = {{"HOME", dir_.path()},

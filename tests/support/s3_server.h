@@ -12,14 +12,16 @@
 
 namespace kubedr::test {
 
-// A real S3 server (MinIO), empty, ready when the constructor returns.
+// A real S3 server, empty, ready when the constructor returns.
 //
 // threads  one thread
 class S3Server {
  public:
   enum class Scheme { http, https };
+  enum class Program { minio, versitygw };
 
-  explicit S3Server(Scheme scheme = Scheme::http);
+  explicit S3Server(Scheme scheme = Scheme::http);  // MinIO
+  explicit S3Server(Program program);               // http
 
   std::string url() const;  // "http://127.0.0.1:12900"
 
@@ -41,9 +43,14 @@ class S3Server {
   void restart();  // same data, same port
 
  private:
+  S3Server(Program program, Scheme scheme);
+
   void start();
+  void start_minio();
+  void start_versitygw();
 
   TempDir dir_;
+  const Program program_;
   const Scheme scheme_;
   const Certificates certificates_;
   const int port_ = free_port();

@@ -70,19 +70,25 @@ inline void forget(World& world, storage::Store& store, const SnapshotId& id) {
   lock.release(world.call);
 }
 
-// How many snapshots there are, each blob of them read and compared with its id.
-inline std::size_t read_everything(World& world, storage::Store& store) {
+// Those of processes that were killed.
+inline void remove_locks(World& world, storage::Store& store) {
   Repository repository = world.open(store);
   for (const SavedLock& left : repository.locks(world.call)) {
     repository.remove_lock(left.id, world.call);
   }
+}
+
+// How many snapshots there are, each blob of them read and compared with its id. Locks go.
+inline std::size_t read_everything(World& world, storage::Store& store) {
+  remove_locks(world, store);
+  Repository repository = world.open(store);
   Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
   const Index index = repository.load_index(lock, world.call);
   const std::vector<SavedSnapshot> snapshots = repository.snapshots(world.call);
   for (const SavedSnapshot& saved : snapshots) {
     const BlobSet used = find_used_blobs(
-        repository, index, {saved.snapshot.tree}, [](const std::string& text) { FAIL_CHECK(text); },
-        world.call);
+        repository, index, {saved.snapshot.tree},
+        [](const TreeProblem& problem) { FAIL_CHECK(problem.text); }, world.call);
     for (const BlobHandle& blob : used) repository.load_blob(index, blob, world.call);
   }
   lock.release(world.call);

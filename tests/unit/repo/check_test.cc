@@ -17,7 +17,7 @@ CheckReport check(World& world, bool read_data = true) {
   ReadData read;
   if (read_data) read.kind = ReadData::Kind::all;
   return repo::check(
-      repository, read, [](std::uint64_t) {}, world.random, world.call);
+      repository, Secret("pw"), read, [](std::uint64_t) {}, world.random, world.call);
 }
 
 std::vector<std::string> codes(const CheckReport& report, Problem::Severity severity) {
@@ -120,7 +120,9 @@ TEST_CASE("check: each defect is named, and the snapshots that it breaks") {
   SUBCASE("a bit of a pack's header is wrong") {
     world.flip(world.pack(false), -20);
     CHECK(errors(check(world, false)).empty());
-    CHECK(errors(check(world)) == Codes{"pack-damaged"});
+    const CheckReport report = check(world);
+    CHECK(errors(report) == Codes{"pack-damaged"});
+    CHECK(report.broken_snapshots.empty());
   }
   SUBCASE("a bit of a tree is wrong") {
     world.flip(world.pack(true), 40);
@@ -156,6 +158,14 @@ TEST_CASE("check: each defect is named, and the snapshots that it breaks") {
   SUBCASE("a foreign file lies among the keys") {
     overwrite(world.store, {FileKind::key, std::string(64, 'a')}, as_bytes("junk"), world.call);
     CHECK(errors(check(world, false)) == Codes{"key-damaged"});
+  }
+  SUBCASE("another repository's key has the same password") {
+    put_key(world.store, make_master_key(world.random), "pw", world.random, world.call);
+    put_key(world.store, make_master_key(world.random), "other", world.random, world.call);
+    put_key(world.store, world.master, "escrow", world.random, world.call);
+    const CheckReport report = check(world, false);
+    CHECK(errors(report) == Codes{"key-foreign"});
+    CHECK(report.problems.size() == 1);
   }
   SUBCASE("a foreign file lies among the packs") {
     put(world.store, FileKind::pack, as_bytes("junk"), world.call);
@@ -202,8 +212,8 @@ TEST_CASE("check: a subset of the data is what was asked for") {
   const Repository repository = world.open(world.store);
   const auto read = [&](const std::string& subset) {
     return repo::check(
-               repository, parse_read_data_subset(subset), [](std::uint64_t) {}, world.random,
-               world.call)
+               repository, Secret("pw"), parse_read_data_subset(subset), [](std::uint64_t) {},
+               world.random, world.call)
         .packs_read;
   };
   CHECK(read("1/1") == 4);

@@ -1,16 +1,14 @@
 // restic and we on the same repository, both ways: what it made we read and append to, what we made
 // it checks, restores and prunes; with its chunker both store the same pieces.
 
-#include "support/restic.h"
-
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "base/text.h"
 #include "e2e/world.h"
+#include "interop/shared_repository.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -19,13 +17,6 @@ using namespace kubedr::test;
 namespace {
 
 using Files = std::map<std::string, std::string>;
-
-std::string noise(std::size_t size, unsigned seed) {
-  std::mt19937 random(seed);
-  std::string text(size, '\0');
-  for (char& c : text) c = static_cast<char>(random());
-  return text;
-}
 
 // A folder that has what a tree can have: several chunks, empty, links, odd names.
 std::filesystem::path make_tree(const TempDir& folder) {
@@ -41,81 +32,44 @@ std::filesystem::path make_tree(const TempDir& folder) {
   return folder / "tree";
 }
 
-// One repository in a folder, used by restic of one version and by us.
+// One repository, used by restic of one version and by us.
 class Shared {
  public:
   explicit Shared(std::string version) : version_(std::move(version)) {}
 
-  const TempDir& folder() const { return folder_; }
+  const TempDir& folder() const { return shared_.folder(); }
 
-  RunResult theirs(const std::vector<std::string>& args, const std::string& input = {}) const {
-    return restic(version_, args, env(), input);
-  }
-
-  RunResult ours(std::vector<std::string> args) const {
-    args.insert(args.end(), {"--repo", repository()});
-    return test::kubedr(args, {{"RESTIC_PASSWORD", kPassword}});
-  }
+  RunResult ours(const std::vector<std::string>& args) const { return shared_.run("ours", args); }
 
   // A good run of restic; returns its stdout.
   std::string must(const std::vector<std::string>& args, const std::string& input = {}) const {
-    const RunResult result = theirs(args, input);
-    REQUIRE_MESSAGE(result.ok(), (result.out + result.err));
-    return result.out;
+    return shared_.must(version_, args, input);
   }
 
-  Json must_ours(std::vector<std::string> args) const {
-    args.insert(args.end(), {"-o", "json"});
-    return parsed(ours(args));
-  }
+  Json must_ours(const std::vector<std::string>& args) const { return shared_.must_ours(args); }
 
   Json back_up(const std::filesystem::path& database, std::vector<std::string> flags = {}) const {
     flags.insert(flags.begin(), {"backup", "--etcd-snapshot", database.string()});
     return must_ours(flags);
   }
 
-  // Nothing wrong, and nothing that restic would rather have otherwise.
-  void check_clean() const {
-    const RunResult check = theirs({"check", "--read-data"});
-    const std::string said = check.out + check.err;
-    CHECK_MESSAGE(check.ok(), said);
-    CHECK_MESSAGE(said.find("no errors were found") != std::string::npos, said);
-    for (const char* hint : {"mix", "not referenced", "several indexes", "additional files",
-                             "rebuild-index", "repair", "prune", "duplicate", "arning"}) {
-      CHECK_MESSAGE(said.find(hint) == std::string::npos, said);
-    }
-  }
+  void check_clean() const { shared_.check_clean(version_); }
 
   Files restored_by_us(const std::string& snapshot) {
-    const std::string target = next_target();
-    const RunResult result = ours({"restore", snapshot, "--target", target});
-    REQUIRE_MESSAGE(result.ok(), result.err);
-    CHECK_MESSAGE(result.err.empty(), result.err);
-    return files_below(target);
+    return files_below(shared_.restore("ours", snapshot));
   }
 
   Files restored_by_them(const std::string& snapshot) {
-    const std::string target = next_target();
-    must({"restore", snapshot, "--target", target});
-    return files_below(target);
+    return files_below(shared_.restore(version_, snapshot));
   }
 
-  std::size_t snapshots() const { return must_ours({"snapshots"}).at("snapshots").size(); }
+  std::size_t snapshots() const { return shared_.snapshots("ours").size(); }
 
-  std::string repository() const { return (folder_ / "repository").string(); }
+  const SharedRepository& repository() const { return shared_; }
 
  private:
-  std::map<std::string, std::string> env() const {
-    return {{"RESTIC_REPOSITORY", repository()}, {"RESTIC_PASSWORD", kPassword}};
-  }
-
-  std::string next_target() {
-    return (folder_ / ("target-" + std::to_string(++targets_))).string();
-  }
-
   const std::string version_;
-  TempDir folder_;
-  int targets_ = 0;
+  SharedRepository shared_;
 };
 
 // The last line of `restic backup --json`.
@@ -323,9 +277,8 @@ TEST_CASE("restic: both at once on one repository lose nothing") {
   const auto tree = make_tree(repository.folder());
   repository.must_ours({"init"});
   ProcessOptions options;
-  options.env = {{"RESTIC_REPOSITORY", repository.repository()},
-                 {"RESTIC_PASSWORD", kPassword},
-                 {"HOME", repository.folder().path().string()}};
+  options.env = repository.repository().env();
+  options.env.emplace("HOME", repository.folder().path().string());
   Process restic({find_server("restic-0.18").string(), "backup", tree.string()}, options);
   const Json ours = repository.back_up(Databases::shared().front());
   const auto exit = restic.wait(std::chrono::minutes(2));
