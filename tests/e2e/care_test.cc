@@ -436,7 +436,8 @@ spec: {{nodeName: {}, hostNetwork: true, containers: [{{name: it, image: none}}]
     const HeldLock lock = take_lock("node-of-" + kept.name, std::chrono::minutes(31));
     CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
     set_phase(kept.name, "Succeeded");
-    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
+    // Whose it was is not known then, and it was written a moment ago.
+    CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "kept "));
   }
   SUBCASE("a host that is no pod is judged by when its lock was written last") {
     // As an old restic leaves it, which refreshes a lock with the time it had at first.
