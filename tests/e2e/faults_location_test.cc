@@ -512,7 +512,9 @@ TEST_CASE("faults: of our init and restic's on one empty bucket exactly one wins
       continue;
     }
     CHECK((their_end->code == 0) != (our_end->code == 0));
-    CHECK(has((our_end->code == 0 ? theirs : ours).err(), "already initialized"));
+    // restic may lose already at making the bucket, which it does not expect to be there.
+    const bool at_bucket = our_end->code == 0 && has(theirs.err(), "client.MakeBucket");
+    CHECK((at_bucket || has((our_end->code == 0 ? theirs : ours).err(), "already initialized")));
     check_works_for_all(repository);
   }
 }
