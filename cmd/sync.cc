@@ -32,6 +32,7 @@ Json result_json(const workflow::SyncReport& report) {
           {"recordsToAdd", missing},
           {"recordsToRemove", dangling},
           {"statusToWrite", report.plan.stale_status},
+          {"totalsToWrite", report.plan.uncounted},
           {"done", report.done},
           {"failedSteps", to_json(report.failed_steps)}};
 }
@@ -50,6 +51,9 @@ std::string plan_text(const workflow::SyncPlan& plan) {
   }
   for (const std::string& policy : plan.stale_status) {
     text += fmt::format("  write status of policy {}\n", printable(policy));
+  }
+  for (const std::string& policy : plan.uncounted) {
+    text += fmt::format("  count the backups of policy {}\n", printable(policy));
   }
   return text;
 }

@@ -197,6 +197,11 @@ class Api {
   const Call& call_;
 };
 
+Json annotation_patch(const std::string& key, const std::string& value) {
+  const Json content = value.empty() ? Json(nullptr) : Json(value);
+  return {{"metadata", {{"annotations", {{key, content}}}}}};
+}
+
 // Whether a create may be repeated, since whoever asks compares what is there already.
 bool went_unanswered(const Error& error) {
   return error.kind() == ErrorKind::unavailable && error.transport().transient;
@@ -350,9 +355,18 @@ void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, con
 
 void ApiCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
                           const std::string& value, const Call& call) {
+  patch_annotation(ref, annotation_patch(key, value), call);
+}
+
+void ApiCluster::annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                                    const std::string& value, const Call& call) {
+  Json patch = annotation_patch(key, value);
+  patch["metadata"]["resourceVersion"] = ref.resource_version;
+  patch_annotation(ref, patch, call);
+}
+
+void ApiCluster::patch_annotation(const crd::ObjectRef& ref, const Json& patch, const Call& call) {
   const Api api(client_, ref.name_space, call);
-  const Json content = value.empty() ? Json(nullptr) : Json(value);
-  const Json patch = {{"metadata", {{"annotations", {{key, content}}}}}};
   try {
     client_.patch(api.object_path(ref.kind, ref.name), kube::PatchType::merge, patch, {}, call);
   } catch (const Error& error) {

@@ -34,6 +34,8 @@ class ApiCluster final : public Cluster {
   void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) override;
   void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
                 const Call& call) override;
+  void annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                          const std::string& value, const Call& call) override;
   void create_record(const std::string& policy, const std::string& location,
                      const std::string& snapshot_id, const Call& call) override;
   void delete_record(const crd::ObjectRef& ref, const Call& call) override;
@@ -43,6 +45,8 @@ class ApiCluster final : public Cluster {
   std::vector<Json> collected() const override;
 
  private:
+  void patch_annotation(const crd::ObjectRef& ref, const Json& patch, const Call& call);
+
   kube::Client client_;
   const std::string name_space_;
   const Clock& clock_;

@@ -44,6 +44,21 @@ SecretData BareCluster::secret(const std::string& name, const Call&) {
   throw missing("secret", name, name_space(), names);
 }
 
+void BareCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call&) {
+  if (ref.kind == crd::Kind::policy) settings_.policy.status = crd::parse_policy_status(status);
+}
+
+void BareCluster::annotate(const crd::ObjectRef& ref, const std::string& key,
+                           const std::string& value, const Call&) {
+  const bool is_totals = ref.kind == crd::Kind::policy && key == crd::kTotalsAnnotation;
+  if (is_totals) settings_.policy.totals = crd::parse_totals(value);
+}
+
+void BareCluster::annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                                     const std::string& value, const Call& call) {
+  annotate(ref, key, value, call);
+}
+
 bool BareCluster::apply(const Json&, const Call&) {
   throw Error(ErrorKind::usage, "bare: apply: there is no cluster to apply anything to",
               "leave --repo out");

@@ -6,7 +6,9 @@
 namespace kubedr::cluster {
 
 // No cluster at all: one repository given on the command line, seen as one location and one policy,
-// both named "bare", with the Secrets that the command line and the environment gave.
+// both named "bare", with the Secrets that the command line and the environment gave. What would be
+// written is forgotten, but for the policy's status and totals, which later reads of this value
+// see.
 class BareCluster final : public Cluster {
  public:
   struct Settings {
@@ -41,12 +43,13 @@ class BareCluster final : public Cluster {
 
   std::string mode() const override { return "bare"; }
 
+  void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) override;
+  void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
+                const Call& call) override;
+  void annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                          const std::string& value, const Call& call) override;
+
   // Nothing stands behind these: they succeed and leave no trace.
-  void patch_status(const crd::ObjectRef&, const Json&, const Call&) override {}
-
-  void annotate(const crd::ObjectRef&, const std::string&, const std::string&,
-                const Call&) override {}
-
   void create_record(const std::string&, const std::string&, const std::string&,
                      const Call&) override {}
 
@@ -59,7 +62,7 @@ class BareCluster final : public Cluster {
   std::vector<Json> collected() const override;
 
  private:
-  const Settings settings_;
+  Settings settings_;
 };
 
 }  // namespace kubedr::cluster

@@ -75,6 +75,12 @@ class Cluster : public ClusterReader {
   virtual void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
                         const Call& call) = 0;
 
+  // The same, if the object still is in the state that `ref` names.
+  //
+  // errors   conflict: it was changed since
+  virtual void annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                                  const std::string& value, const Call& call) = 0;
+
   // A record that is there already with equal content is a success.
   virtual void create_record(const std::string& policy, const std::string& location,
                              const std::string& snapshot_id, const Call& call) = 0;

@@ -215,6 +215,12 @@ void ManifestCluster::annotate(const crd::ObjectRef& ref, const std::string& key
   written(ref).merge_patch(patch);
 }
 
+// Nobody else has these objects.
+void ManifestCluster::annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                                         const std::string& value, const Call& call) {
+  annotate(ref, key, value, call);
+}
+
 void ManifestCluster::create_record(const std::string& policy, const std::string& location,
                                     const std::string& snapshot_id, const Call&) {
   Json record = crd::make_record(name_space_, policy, location, snapshot_id);

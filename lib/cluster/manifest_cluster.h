@@ -46,6 +46,8 @@ class ManifestCluster final : public Cluster {
   void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) override;
   void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,
                 const Call& call) override;
+  void annotate_unchanged(const crd::ObjectRef& ref, const std::string& key,
+                          const std::string& value, const Call& call) override;
   void create_record(const std::string& policy, const std::string& location,
                      const std::string& snapshot_id, const Call& call) override;
   void delete_record(const crd::ObjectRef& ref, const Call& call) override;

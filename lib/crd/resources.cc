@@ -93,13 +93,8 @@ class Fields {
     return texts;
   }
 
-  // Status is somebody else's word: what is of a wrong type counts as not said.
   std::string status(const char* field) const {
     return find_string(object_, {"status", field}).value_or("");
-  }
-
-  std::int64_t status_integer(const char* field) const {
-    return find_integer(object_, {"status", field}).value_or(0);
   }
 
   std::int64_t generation() const {
@@ -116,20 +111,16 @@ class Fields {
   ObjectRef ref_;
 };
 
-PolicyStatus parse_policy_status(const Fields& fields) {
-  PolicyStatus status;
-  status.backup_status = fields.status("backupStatus");
-  status.backup_error_message = fields.status("backupErrorMessage");
-  status.backup_time = fields.status("backupTime");
-  status.backup_pod = fields.status("backupPod");
-  status.snapshot_id = fields.status("snapshotId");
-  status.mbr_name = fields.status("mbrName");
-  status.files_new = fields.status_integer("filesNew");
-  status.files_changed = fields.status_integer("filesChanged");
-  status.data_added = fields.status_integer("dataAdded");
-  status.total_bytes_processed = fields.status_integer("totalBytesProcessed");
-  status.total_duration_secs = fields.status("totalDurationSecs");
-  return status;
+constexpr char kSound[] = "sound";
+constexpr char kDamaged[] = "damaged";
+
+std::optional<LastCheck> parse_last_check(const std::string& text) {
+  const std::size_t blank = text.find(' ');
+  if (blank == std::string::npos) return std::nullopt;
+  const std::optional<WallTime> time = parse_time(text.substr(0, blank));
+  const std::string word = text.substr(blank + 1);
+  if (!time || (word != kSound && word != kDamaged)) return std::nullopt;
+  return LastCheck{*time, word == kDamaged};
 }
 
 }  // namespace
@@ -176,6 +167,7 @@ Location parse_location(const Json& object) {
   location.credentials = fields.required("credentials");
   location.initialized_annotation = fields.annotation(kInitializedAnnotation) == "true";
   location.prune_failure = fields.annotation(kPruneFailedAnnotation);
+  location.last_check = parse_last_check(fields.annotation(kLastCheckAnnotation));
   location.status.init_status = fields.status("initStatus");
   location.status.init_error_message = fields.status("initErrorMessage");
   location.status.init_time = fields.status("initTime");
@@ -201,8 +193,31 @@ Policy parse_policy(const Json& object) {
   policy.created = fields.created();
   policy.retention_failure = fields.annotation(kRetentionFailedAnnotation);
   policy.snapshots = parse_integer(fields.annotation(kSnapshotsAnnotation));
-  policy.status = parse_policy_status(fields);
+  policy.totals = parse_totals(fields.annotation(kTotalsAnnotation));
+  if (const Json* status = find(object, {"status"})) policy.status = parse_policy_status(*status);
   return policy;
+}
+
+PolicyStatus parse_policy_status(const Json& status_object) {
+  const auto text = [&](const char* field) {
+    return find_string(status_object, {field}).value_or("");
+  };
+  const auto integer = [&](const char* field) {
+    return find_integer(status_object, {field}).value_or(0);
+  };
+  PolicyStatus status;
+  status.backup_status = text("backupStatus");
+  status.backup_error_message = text("backupErrorMessage");
+  status.backup_time = text("backupTime");
+  status.backup_pod = text("backupPod");
+  status.snapshot_id = text("snapshotId");
+  status.mbr_name = text("mbrName");
+  status.files_new = integer("filesNew");
+  status.files_changed = integer("filesChanged");
+  status.data_added = integer("dataAdded");
+  status.total_bytes_processed = integer("totalBytesProcessed");
+  status.total_duration_secs = text("totalDurationSecs");
+  return status;
 }
 
 Record parse_record(const Json& object) {
@@ -232,6 +247,10 @@ Json make_record(const std::string& name_space, const std::string& policy,
           {"kind", kind_name(Kind::record)},
           {"metadata", {{"name", record_name(snapshot_id)}, {"namespace", name_space}}},
           {"spec", {{"snapshotId", snapshot_id}, {"policy", policy}, {"backuploc", location}}}};
+}
+
+std::string to_annotation(const LastCheck& check) {
+  return format_rfc3339(check.time) + " " + (check.damaged ? kDamaged : kSound);
 }
 
 std::string record_name(const std::string& snapshot_id) {

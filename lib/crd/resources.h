@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "crd/totals.h"
 
 // The custom resources as values. Parsing fills in what the operator's webhook defaulted, and keeps
 // what is needed to refer to the object in an event.
@@ -24,6 +25,7 @@ inline constexpr char kPruneFailedAnnotation[] = "kubedr.catalogicsoftware.com/p
 inline constexpr char kRetentionFailedAnnotation[] =
     "kubedr.catalogicsoftware.com/retention-failed";
 inline constexpr char kSnapshotsAnnotation[] = "kubedr.catalogicsoftware.com/snapshots";
+inline constexpr char kLastCheckAnnotation[] = "kubedr.catalogicsoftware.com/last-check";
 inline constexpr char kInitializedAnnotation[] =
     "initialized.annotations.kubedr.catalogicsoftware.com";
 
@@ -51,6 +53,12 @@ struct LocationStatus {
   std::optional<std::int64_t> observed_generation;
 };
 
+// How the last `check` of the repository ended.
+struct LastCheck {
+  WallTime time{};
+  bool damaged = false;
+};
+
 struct Location {
   ObjectRef ref;
   std::int64_t generation = 0;
@@ -59,6 +67,7 @@ struct Location {
   std::string credentials;  // name of the Secret
   bool initialized_annotation = false;
   std::string prune_failure;  // "<time> <text>" since a prune after a backup failed; else empty
+  std::optional<LastCheck> last_check;
   LocationStatus status;
 };
 
@@ -91,6 +100,7 @@ struct Policy {
   // "<time> <why>", then a line with what to do, since older backups could not be removed.
   std::string retention_failure;
   std::optional<std::int64_t> snapshots;  // that the repository listed after the last backup
+  std::optional<Totals> totals;           // nullopt: never counted, or lost
   PolicyStatus status;
 };
 
@@ -115,9 +125,16 @@ Policy parse_policy(const Json& object);
 Record parse_record(const Json& object);
 Restore parse_restore(const Json& object);
 
+// A policy's `status` alone. It is somebody else's word: what is of a wrong type counts as not
+// said.
+PolicyStatus parse_policy_status(const Json& status);
+
 // A record as operator mode creates it: no labels, no owner, no finalizer.
 Json make_record(const std::string& name_space, const std::string& policy,
                  const std::string& location, const std::string& snapshot_id);
+
+// The text of a location's last-check annotation: "<time> sound" or "<time> damaged".
+std::string to_annotation(const LastCheck& check);
 
 // "mbr-" and the short id.
 std::string record_name(const std::string& snapshot_id);

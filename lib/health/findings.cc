@@ -29,37 +29,12 @@ std::string one_line(const std::string& text) {
   return line;
 }
 
-const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy) {
-  for (const SeenLocation& seen : fleet.locations) {
-    if (seen.location.ref.name == policy.destination &&
-        seen.location.ref.name_space == policy.ref.name_space) {
-      return &seen;
-    }
-  }
-  return nullptr;
-}
-
-bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot) {
-  return !record.snapshot_id.empty() && snapshot.id.starts_with(record.snapshot_id);
-}
-
-// By its tag, or for one that operator mode made, by the record that names it.
-bool belongs(const Fleet& fleet, const crd::Policy& policy, const SeenSnapshot& snapshot) {
-  if (!snapshot.policy.empty()) {
-    return snapshot.policy == policy.ref.name &&
-           (snapshot.name_space.empty() || snapshot.name_space == policy.ref.name_space);
-  }
-  return std::any_of(fleet.records.begin(), fleet.records.end(), [&](const crd::Record& record) {
-    return record.policy == policy.ref.name && names_snapshot(record, snapshot);
-  });
-}
-
 void take_last_from_repository(const Fleet& fleet, const crd::Policy& policy,
                                PolicyHealth& health) {
   const SeenLocation* seen = location_of(fleet, policy);
   if (seen == nullptr || !seen->repository) return;
   for (const SeenSnapshot& snapshot : seen->repository->snapshots) {
-    if (!belongs(fleet, policy, snapshot)) continue;
+    if (!belongs(fleet.records, policy, snapshot)) continue;
     if (health.last_good && *health.last_good >= snapshot.time) continue;
     health.last_good = snapshot.time;
     health.snapshot_id = snapshot.id.substr(0, 8);
@@ -70,8 +45,12 @@ void take_last_from_repository(const Fleet& fleet, const crd::Policy& policy,
   }
 }
 
-// The record of the last good backup was made right after it: its age outlives a later failure,
-// which overwrites backupTime.
+// A failure overwrites backupTime, but not when the last good backup was: the totals tell, or the
+// record that was made right after it.
+void take_last_from_totals(const crd::Policy& policy, PolicyHealth& health) {
+  if (policy.totals) health.last_good = policy.totals->last_success;
+}
+
 void take_last_from_records(const Fleet& fleet, const crd::Policy& policy, PolicyHealth& health) {
   for (const crd::Record& record : fleet.records) {
     if (record.policy != policy.ref.name || record.ref.name_space != policy.ref.name_space)
@@ -97,7 +76,8 @@ PolicyHealth health_of(const Fleet& fleet, const crd::Policy& policy) {
   health.error_message = policy.status.backup_error_message;
   const bool last_was_good = policy.status.backup_status == "Completed";
   if (last_was_good) health.last_good = health.last_attempt;
-  if (!last_was_good) take_last_from_records(fleet, policy, health);
+  if (!last_was_good) take_last_from_totals(policy, health);
+  if (!health.last_good) take_last_from_records(fleet, policy, health);
   take_last_from_repository(fleet, policy, health);
   if (health.backup_status.empty() && health.last_good) health.backup_status = "Completed";
   return health;
@@ -170,6 +150,10 @@ class Judge {
           "a prune after a backup failed: " + one_line(location.prune_failure),
           "kubectl kubedr prune --location " + location.ref.name);
     }
+    if (location.last_check && location.last_check->damaged) {
+      add(Severity::error, "repository-damaged", object, "the last check found damage",
+          "kubectl kubedr check --location " + location.ref.name);
+    }
     if (opened) judge_repository(*seen.repository, location.ref);
     health_.locations.push_back(std::move(health));
   }
@@ -195,7 +179,7 @@ class Judge {
     const auto& snapshots = seen->repository->snapshots;
     const auto count = std::count_if(
         snapshots.begin(), snapshots.end(),
-        [&](const SeenSnapshot& snapshot) { return belongs(fleet_, policy, snapshot); });
+        [&](const SeenSnapshot& snapshot) { return belongs(fleet_.records, policy, snapshot); });
     const std::int64_t keep = std::max<std::int64_t>(policy.retain_num_backups, 1);
     if (count <= keep + kRetentionSlack) return;
     add(Severity::warning, "retention-behind", policy.ref.display(),

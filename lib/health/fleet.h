@@ -21,15 +21,22 @@ struct SeenSnapshot {
   std::string policy;      // from its tag; empty when it has none
   std::uint64_t size = 0;  // bytes processed; 0: not told
   std::uint64_t added = 0;
+  std::uint64_t stored = 0;
+  std::uint64_t files = 0;
+  std::optional<std::chrono::nanoseconds> duration;  // nullopt: nothing of all this is told
 };
 
 // What a look into a location's repository gave; only where one was taken.
 struct SeenRepository {
   std::vector<SeenSnapshot> snapshots;  // by time
-  std::string problem;          // why it could not be opened; empty: it could
+  std::string problem;                  // why it could not be opened; empty: it could
   std::string remedy;
   std::size_t keys = 0;
+  std::size_t locks = 0;
   std::size_t stale_locks = 0;  // whose holders are gone
+  std::optional<WallTime> oldest_lock;
+  std::uint64_t bytes = 0;  // of all its packs
+  WallTime looked{};
 };
 
 struct SeenLocation {
@@ -38,16 +45,46 @@ struct SeenLocation {
   std::optional<SeenRepository> repository;
 };
 
+// A certificate that a policy needs, and until when it is good.
+struct SeenCertificate {
+  std::string name_space;
+  std::string policy;
+  std::string name;  // "client.crt" of the Secret of etcd
+  WallTime not_after{};
+};
+
 struct Fleet {
   WallTime now{};
+  std::optional<WallTime> surveyed;  // when the cluster was asked last, and answered
+  std::string problem;               // why it cannot be asked since; empty: it can
   std::vector<SeenLocation> locations;
   std::vector<crd::Policy> policies;
   std::vector<crd::Record> records;
+  std::vector<SeenCertificate> certificates;    // where the repositories were looked into too
   std::vector<std::string> malformed;           // objects nobody can read, with the reason
   std::optional<std::chrono::seconds> max_age;  // instead of each policy's schedule
   // Nothing but the repositories tells of past backups: there is no API server.
   bool without_cluster = false;
+  bool all_namespaces = false;  // policies of one name may be of several
 };
+
+const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy);
+
+bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot);
+
+// Whether a snapshot is one of that policy: by its tag, or for one that operator mode made, by the
+// record that names it.
+bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
+             const SeenSnapshot& snapshot);
+
+// A snapshot as its policy's totals count it.
+crd::CountedBackup counted(const SeenSnapshot& snapshot);
+
+// Counts the policy's snapshots that its totals do not know: all of them where those were lost,
+// else the ones whose backup did not live to be counted. True if there were any.
+bool count_missed(crd::Totals& totals, const crd::Policy& policy,
+                  const std::vector<SeenSnapshot>& snapshots,
+                  const std::vector<crd::Record>& records);
 
 }  // namespace kubedr::health
 

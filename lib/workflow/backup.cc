@@ -12,6 +12,7 @@
 #include "workflow/certificates.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
+#include "workflow/totals.h"
 #include "workflow/tree_builder.h"
 
 namespace kubedr::workflow {
@@ -154,7 +155,10 @@ class Run {
                           const std::vector<repo::SavedSnapshot>& snapshots) const;
   bool is_adopted(const repo::Snapshot& snapshot,
                   const std::vector<repo::SavedSnapshot>& snapshots) const;
-  void publish_success(repo::Lock& lock, Steps& steps, const Call& call);
+  void publish_success(repo::Lock& lock, const std::vector<repo::SavedSnapshot>& before,
+                       const repo::SavedSnapshot& own, Steps& steps, const Call& call);
+  void count(const std::vector<repo::SavedSnapshot>& before, const repo::SavedSnapshot& own,
+             const Call& call) const;
   void retain_backups(OpenedRepository& opened, const crd::Location& location, Steps& steps,
                       const Call& call);
 
@@ -300,22 +304,31 @@ BackupReport Run::run(const Call& call) {
   s_.progress.end();
 
   report_.summary = summarize(trees.counts(), written.stats(), bytes, started_, s_.clock.now());
-  const repo::SnapshotId id =
-      repository.save_snapshot(describe(root, parent, snapshots), written, lock, held);
+  repo::SavedSnapshot own{{}, describe(root, parent, snapshots)};
+  own.id = repository.save_snapshot(own.snapshot, written, lock, held);
   // The commit point: this backup can be restored. Nothing below turns success into failure.
   s_.commit();
-  report_.snapshot_id = id.hex();
+  report_.snapshot_id = own.id.hex();
   if (parent != nullptr) report_.parent_id = parent->id.hex();
   report_.record = crd::record_name(report_.short_id());
   report_.duration = s_.clock.steady() - started_steady_;
   Steps steps;
-  steps.attempt("publish", "kubectl kubedr sync", [&] { publish_success(lock, steps, call); });
+  steps.attempt("publish", "kubectl kubedr sync",
+                [&] { publish_success(lock, snapshots, own, steps, call); });
   retain_backups(opened, location, steps, call);
   report_.failed_steps = steps.failed();
   return report_;
 }
 
-void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
+void Run::count(const std::vector<repo::SavedSnapshot>& before, const repo::SavedSnapshot& own,
+                const Call& call) const {
+  std::vector<health::SeenSnapshot> seen;
+  for (const repo::SavedSnapshot& saved : before) seen.push_back(seen_of(saved, cluster_uid_));
+  count_success(s_, policy_, seen, seen_of(own, cluster_uid_), call);
+}
+
+void Run::publish_success(repo::Lock& lock, const std::vector<repo::SavedSnapshot>& before,
+                          const repo::SavedSnapshot& own, Steps& steps, const Call& call) {
   const Afterwards afterwards(call);
   const Call& after = afterwards.call();
   crd::BackupFigures figures;
@@ -341,6 +354,7 @@ void Run::publish_success(repo::Lock& lock, Steps& steps, const Call& call) {
     s_.cluster.patch_status(policy_.ref, crd::backup_completed_status(figures, s_.clock.now()),
                             after);
   });
+  steps.attempt("totals", "kubectl kubedr sync counts it", [&] { count(before, own, after); });
   steps.attempt("event", "nothing depends on it", [&] {
     s_.cluster.post_event(policy_.ref, crd::backup_succeeded(report_.short_id()), pod_, after);
   });
@@ -369,6 +383,7 @@ void Run::publish_failure(const Error& error, const Call& call) const {
     s_.cluster.patch_status(policy_.ref, crd::backup_failed_status(text, s_.clock.now()),
                             afterwards.call());
   });
+  steps.attempt("totals", "", [&] { count_failure(s_, policy_, pod_, afterwards.call()); });
   steps.attempt("event", "", [&] {
     s_.cluster.post_event(policy_.ref, crd::backup_failed(text), pod_, afterwards.call());
   });

@@ -130,6 +130,8 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
                                 [&](std::uint64_t bytes) { services.progress.advance(bytes); },
                                 services.random, lock.scope())};
   services.progress.end();
+  const crd::LastCheck result{services.clock.now(), checked.report.errors() > 0};
+  note(services, location.ref, crd::kLastCheckAnnotation, crd::to_annotation(result), call);
   release(lock, call);
   return checked;
 }

@@ -12,7 +12,7 @@ namespace kubedr::workflow {
 
 // A step behind the commit point that did not work out.
 struct FailedStep {
-  std::string step;  // "record", "status", "event", "unlock"
+  std::string step;  // "record", "status", "totals", "event", "unlock"
   std::string error;
   std::string remedy;
 };

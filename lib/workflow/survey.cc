@@ -3,55 +3,33 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "repo/keyring.h"
-#include "workflow/identity.h"
+#include "workflow/expiry.h"
 #include "workflow/locks.h"
 #include "workflow/open.h"
+#include "workflow/totals.h"
 
 namespace kubedr::workflow {
 namespace {
 
-// A policy of the same name in another cluster is another one.
-PolicyName policy_here(const repo::Snapshot& snapshot, const std::optional<std::string>& cluster) {
-  return is_of_cluster(snapshot, cluster) ? policy_of(snapshot) : PolicyName{};
-}
-
 void look_at_locks(const Services& services, const repo::Repository& repository,
                    health::SeenRepository& seen, const Call& call) {
   for (const repo::SavedLock& lock : repository.locks(call)) {
+    ++seen.locks;
     if (holder_is_gone(services, lock, call)) ++seen.stale_locks;
+    if (!seen.oldest_lock || lock.info.time < *seen.oldest_lock) seen.oldest_lock = lock.info.time;
   }
 }
 
-health::SeenRepository look_into(const Services& services, const crd::Location& location,
-                                 const std::optional<std::string>& cluster, const Call& call) {
-  health::SeenRepository seen;
-  try {
-    const OpenedRepository opened = open_repository(services, location, call);
-    seen.keys = repo::list_keys(opened.repository, call).size();
-    look_at_locks(services, opened.repository, seen, call);
-    for (const repo::SavedSnapshot& saved : opened.repository.snapshots(call)) {
-      const PolicyName policy = policy_here(saved.snapshot, cluster);
-      health::SeenSnapshot snapshot;
-      snapshot.id = saved.id.hex();
-      snapshot.time = saved.snapshot.time;
-      snapshot.policy = policy.name;
-      snapshot.name_space = policy.name_space;
-      if (saved.snapshot.summary) {
-        snapshot.size = saved.snapshot.summary->total_bytes_processed;
-        snapshot.added = saved.snapshot.summary->data_added;
-      }
-      seen.snapshots.push_back(std::move(snapshot));
-    }
-  } catch (const Error& error) {
-    call.require_live();
-    seen.problem = error.what();
-    seen.remedy = error.hint();
-  }
-  return seen;
+constexpr std::array kEtcdCertificates = {"ca.crt", "client.crt"};
+
+bool needs_repositories(const health::Fleet& fleet, const SurveyRequest& request) {
+  return request.deep || fleet.without_cluster;
 }
 
 struct Selector {
@@ -111,11 +89,69 @@ void select(health::Fleet& fleet, const std::vector<std::string>& only) {
 
 }  // namespace
 
-health::Fleet survey(const Services& services, const SurveyRequest& request, const Call& call) {
+health::SeenRepository survey_repository(const Services& services, const crd::Location& location,
+                                         const std::optional<std::string>& cluster_uid,
+                                         std::chrono::milliseconds time, const Call& call) {
+  const Call bounded = call.within(time);
+  health::SeenRepository seen;
+  seen.looked = services.clock.now();
+  try {
+    const OpenedRepository opened = open_repository(services, location, bounded);
+    seen.keys = repo::list_keys(opened.repository, bounded).size();
+    look_at_locks(services, opened.repository, seen, bounded);
+    for (const repo::SavedSnapshot& saved : opened.repository.snapshots(bounded)) {
+      seen.snapshots.push_back(seen_of(saved, cluster_uid));
+    }
+    opened.store->list(
+        storage::FileKind::pack, [&](const storage::FileInfo& pack) { seen.bytes += pack.size; },
+        bounded);
+  } catch (const Error& error) {
+    call.require_live();
+    seen.problem = error.what();
+    seen.remedy = error.hint();
+  }
+  return seen;
+}
+
+std::vector<health::SeenCertificate> survey_certificates(const Services& services,
+                                                         const crd::Policy& policy,
+                                                         const Call& call) {
+  std::vector<health::SeenCertificate> certificates;
+  cluster::SecretData keys;
+  try {
+    keys = services.cluster.secret(policy.etcd_creds, call);
+  } catch (const Error& error) {
+    call.require_live();
+    log::info("{}: {}", policy.ref.display(), error.what());
+    return certificates;
+  }
+  for (const char* name : kEtcdCertificates) {
+    const auto found = keys.find(name);
+    if (found == keys.end()) continue;
+    if (const std::optional<WallTime> end = first_expiry(found->second.reveal())) {
+      certificates.push_back({policy.ref.name_space, policy.ref.name, name, *end});
+    }
+  }
+  return certificates;
+}
+
+void complete_totals(health::Fleet& fleet) {
+  for (crd::Policy& policy : fleet.policies) {
+    const health::SeenLocation* seen = health::location_of(fleet, policy);
+    if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) continue;
+    if (!policy.totals) policy.totals = crd::Totals{};
+    health::count_missed(*policy.totals, policy, seen->repository->snapshots, fleet.records);
+  }
+}
+
+health::Fleet survey_cluster(const Services& services, const SurveyRequest& request,
+                             const Call& call) {
   health::Fleet fleet;
   fleet.now = services.clock.now();
+  fleet.surveyed = fleet.now;
   fleet.max_age = request.max_age;
   fleet.without_cluster = services.cluster.mode() != "cluster";
+  fleet.all_namespaces = services.cluster.name_space().empty();
   auto locations = services.cluster.locations(call);
   auto policies = services.cluster.policies(call);
   auto records = services.cluster.records(call);
@@ -131,11 +167,23 @@ health::Fleet survey(const Services& services, const SurveyRequest& request, con
     fleet.malformed.insert(fleet.malformed.end(), malformed->begin(), malformed->end());
   }
   select(fleet, request.only);
-  if (!request.deep && !fleet.without_cluster) return fleet;
-  const std::optional<std::string> cluster = services.cluster.identity(call);
+  return fleet;
+}
+
+health::Fleet survey(const Services& services, const SurveyRequest& request, const Call& call) {
+  health::Fleet fleet = survey_cluster(services, request, call);
+  if (!needs_repositories(fleet, request)) return fleet;
+  const std::optional<std::string> cluster_uid = services.cluster.identity(call);
   for (health::SeenLocation& seen : fleet.locations) {
-    seen.repository = look_into(services, seen.location, cluster, call);
+    seen.repository =
+        survey_repository(services, seen.location, cluster_uid, request.longest_look, call);
   }
+  for (const crd::Policy& policy : fleet.policies) {
+    for (health::SeenCertificate& seen : survey_certificates(services, policy, call)) {
+      fleet.certificates.push_back(std::move(seen));
+    }
+  }
+  complete_totals(fleet);
   return fleet;
 }
 

@@ -14,8 +14,29 @@ namespace kubedr::workflow {
 struct SurveyRequest {
   std::vector<std::string> only;  // "backuplocation/x", "policy/y", or a bare name; empty: all
   bool deep = false;              // look into the repositories too
+  std::chrono::milliseconds longest_look = std::chrono::minutes(10);  // into one repository
   std::optional<std::chrono::seconds> max_age;
 };
+
+// The resources alone: no repository is looked into.
+//
+// errors   as survey
+health::Fleet survey_cluster(const Services& services, const SurveyRequest& request,
+                             const Call& call);
+
+// A look into one repository, for the cluster with that uid, that takes `time` at the most. One
+// that cannot be opened is an answer too.
+health::SeenRepository survey_repository(const Services& services, const crd::Location& location,
+                                         const std::optional<std::string>& cluster_uid,
+                                         std::chrono::milliseconds time, const Call& call);
+
+// Until when the certificates of etcd's Secret are good; nothing where they cannot be read.
+std::vector<health::SeenCertificate> survey_certificates(const Services& services,
+                                                         const crd::Policy& policy,
+                                                         const Call& call);
+
+// Adds to the policies' totals what the repositories looked into know besides; nothing is written.
+void complete_totals(health::Fleet& fleet);
 
 // Looks at everything that health judges; changes nothing. Without an API server the repositories
 // are always looked into, since nothing else tells of past backups.

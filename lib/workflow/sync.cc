@@ -13,6 +13,7 @@
 #include "crd/wording.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
+#include "workflow/totals.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -39,6 +40,7 @@ std::vector<std::string> changes_of(const SyncPlan& plan) {
   for (const ListedSnapshot& one : plan.missing) changes.push_back("add " + one.saved.id.hex());
   for (const crd::Record& one : plan.dangling) changes.push_back("remove " + one.ref.name);
   for (const std::string& policy : plan.stale_status) changes.push_back("status " + policy);
+  for (const std::string& policy : plan.uncounted) changes.push_back("totals " + policy);
   return changes;
 }
 
@@ -69,6 +71,10 @@ class Syncing {
                     [&] { s_.cluster.delete_record(record.ref, held); });
     }
     for (const std::string& policy : report.plan.stale_status) write_status(policy, steps, held);
+    for (const std::string& policy : report.plan.uncounted) {
+      steps.attempt("totals of " + policy, "run sync again",
+                    [&] { recount(s_, policies_.at(policy), seen_, records_, held); });
+    }
     const Afterwards afterwards(call_);
     steps.attempt("unlock", "`kubectl kubedr unlock` removes it once it is stale",
                   [&] { lock.release(afterwards.call()); });
@@ -82,23 +88,23 @@ class Syncing {
 
   SyncPlan plan(const Call& call) {
     // Records before snapshots: one that is made meanwhile has its snapshot listed.
-    const std::vector<crd::Record> records = read_records(call);
+    records_ = read_records(call);
     std::vector<std::string> damaged;
     const std::vector<repo::SavedSnapshot> snapshots = opened_.repository.snapshots(call, &damaged);
     SyncPlan plan;
     plan.location = location_.ref.name;
     plan.repository_url = opened_.store->location();
-    for (const crd::Record& record : records) {
+    for (const crd::Record& record : records_) {
       const bool listed = std::any_of(snapshots.begin(), snapshots.end(),
                                       [&](const auto& saved) { return names(record, saved); });
       if (!listed) plan.dangling.push_back(record);
     }
-    require_no_doubt(records, plan.dangling, damaged);
+    require_no_doubt(records_, plan.dangling, damaged);
     read_policies(call);
     cluster_uid_ = s_.cluster.identity(call);
     SnapshotsRequest filter;
     filter.policy = whose().policy;
-    for (ListedSnapshot& one : join_snapshots(snapshots, records, location_.ref.name, filter)) {
+    for (ListedSnapshot& one : join_snapshots(snapshots, records_, location_.ref.name, filter)) {
       if (policies_.count(one.policy) == 0 || !is_here(one)) continue;
       newest_.insert_or_assign(one.policy, one.saved);
       if (one.record.empty()) plan.missing.push_back(std::move(one));
@@ -108,6 +114,14 @@ class Syncing {
       // A failure since then is news that the repository does not know.
       const bool failed = status.backup_status == "Failed";
       if (!failed && status.snapshot_id != saved.id.short_hex()) plan.stale_status.push_back(name);
+    }
+    seen_.clear();
+    for (const repo::SavedSnapshot& saved : snapshots) {
+      seen_.push_back(seen_of(saved, cluster_uid_));
+    }
+    for (const auto& [name, policy] : policies_) {
+      if (!whose().policy.empty() && name != whose().policy) continue;
+      if (needs_recount(policy, seen_, records_)) plan.uncounted.push_back(name);
     }
     return plan;
   }
@@ -178,6 +192,8 @@ class Syncing {
   const Call& call_;
   const crd::Location location_;
   OpenedRepository opened_;
+  std::vector<crd::Record> records_;
+  std::vector<health::SeenSnapshot> seen_;
   std::map<std::string, crd::Policy> policies_;
   std::optional<std::string> cluster_uid_;
   Newest newest_;

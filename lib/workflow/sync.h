@@ -19,8 +19,11 @@ struct SyncPlan {
   std::vector<ListedSnapshot> missing;    // snapshots of our policies without a record
   std::vector<crd::Record> dangling;      // records whose snapshot is not there
   std::vector<std::string> stale_status;  // policies whose status does not name the newest snapshot
+  std::vector<std::string> uncounted;     // policies whose totals do not know all their snapshots
 
-  bool empty() const { return missing.empty() && dangling.empty() && stale_status.empty(); }
+  bool empty() const {
+    return missing.empty() && dangling.empty() && stale_status.empty() && uncounted.empty();
+  }
 };
 
 struct SyncReport {

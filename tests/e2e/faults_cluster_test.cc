@@ -30,6 +30,7 @@ class Permissions {
     const std::map<std::string, Json> others = {
         {"record", rule(kGroup, "metadatabackuprecords", {"create", "get", "list", "delete"})},
         {"status", rule(kGroup, "metadatabackuppolicies/status", {"patch"})},
+        {"totals", rule(kGroup, "metadatabackuppolicies", {"patch"})},
         {"event", rule("", "events", {"create"})}};
     for (const auto& [step, granted] : others) {
       if (step != but) rules.push_back(granted);
@@ -105,7 +106,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 TEST_CASE("faults: a backup whose publishing is forbidden is safe, and says what is missing") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
-  for (const std::string step : {"record", "status", "event"}) {
+  for (const std::string step : {"record", "status", "totals", "event"}) {
     CAPTURE(step);
     BackedUpPolicy policy(plane, "no-" + step);
     const Json before = policy.status();

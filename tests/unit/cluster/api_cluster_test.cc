@@ -177,6 +177,20 @@ TEST_CASE("a status of an object that is gone is not found, and nothing is writt
         }).kind() == ErrorKind::not_found);
 }
 
+TEST_CASE("an annotation may depend on the state that was read") {
+  Fixture fixture({{"PATCH " + kLocations + "/x?", 200, named("x")},
+                   {"PATCH " + kLocations + "/x?", 200, named("x")},
+                   {"PATCH " + kLocations + "/x?", 409, status("Conflict")}});
+  ApiCluster cluster = fixture.cluster();
+  cluster.annotate(kRef, "a/b", "", fixture.call());
+  cluster.annotate_unchanged(kRef, "a/b", "c", fixture.call());
+  CHECK(fixture.body(0) == Json::parse(R"({"metadata": {"annotations": {"a/b": null}}})"));
+  CHECK(fixture.body(1) == Json::parse(R"({"metadata": {"annotations": {"a/b": "c"},
+                                           "resourceVersion": "5"}})"));
+  CHECK(failure([&] { cluster.annotate_unchanged(kRef, "a/b", "c", fixture.call()); }).kind() ==
+        ErrorKind::conflict);
+}
+
 TEST_CASE("a record whose create went unanswered but was carried out is a success") {
   const Json there = crd::make_record("ns", "p", "l", "83a71b2c");
   Fixture fixture({{"POST " + kRecords + "?", 0},

@@ -88,6 +88,22 @@ TEST_CASE("findings: a failure keeps the age of the last good backup, which its 
   CHECK(format_rfc3339(*health.policies[0].last_good) == "2026-11-22T20:00:05Z");
 }
 
+TEST_CASE("findings: the totals outlive records: they too tell the age of the last good backup") {
+  Fleet fleet = healthy_fleet();
+  fleet.policies[0].status.backup_status = "Failed";
+  crd::Totals& totals = fleet.policies[0].totals.emplace();
+  totals.last_success = *parse_time("2026-11-22T20:00:07Z");
+  CHECK(judge(fleet).policies[0].last_good == totals.last_success);
+}
+
+TEST_CASE("findings: damage that the last check found is an error") {
+  Fleet fleet = healthy_fleet();
+  fleet.locations[0].location.last_check = crd::LastCheck{kNow, false};
+  CHECK_FALSE(has(judge(fleet), "repository-damaged"));
+  fleet.locations[0].location.last_check->damaged = true;
+  CHECK(has(judge(fleet), "repository-damaged"));
+}
+
 TEST_CASE("findings: a policy that never succeeded and one without a location are errors") {
   Fleet fleet = healthy_fleet();
   fleet.policies.push_back(policy_named("new"));
@@ -111,7 +127,7 @@ TEST_CASE("findings: records and snapshots are compared where the repository was
   snapshot.id = std::string(64, '2');
   snapshot.policy = "nightly";
   snapshot.time = kNow;
-  fleet.locations[0].repository = SeenRepository{{snapshot}, "", ""};
+  fleet.locations[0].repository.emplace().snapshots = {snapshot};
   const Health health = judge(fleet);
   CHECK(has(health, "record-without-snapshot"));
   CHECK(has(health, "snapshot-without-record"));
@@ -119,7 +135,9 @@ TEST_CASE("findings: records and snapshots are compared where the repository was
 
 TEST_CASE("findings: a repository that cannot be opened is an error with its reason") {
   Fleet fleet = healthy_fleet();
-  fleet.locations[0].repository = SeenRepository{{}, "wrong password or no key found", "fix it"};
+  SeenRepository& seen = fleet.locations[0].repository.emplace();
+  seen.problem = "wrong password or no key found";
+  seen.remedy = "fix it";
   const Health health = judge(fleet);
   REQUIRE(has(health, "repository-unusable"));
   CHECK(health.findings[0].remedy == "fix it");
