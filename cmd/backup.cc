@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
+#include "cmd/metrics_target.h"
 #include "cmd/print.h"
 #include "cmd/wire.h"
 
@@ -29,6 +30,7 @@ struct Arguments {
   std::string retention = "auto";
   std::string timeout = "0";
   std::string spool_limit = "4GiB";
+  MetricsTarget metrics;
 };
 
 std::string read_pem(const std::string& file) {
@@ -148,6 +150,25 @@ std::string result_of(const workflow::BackupReport& report, const std::vector<Js
   return result_text(report);
 }
 
+// Whoever watches the metrics hears of a failure too.
+workflow::BackupReport back_up(const Arguments& arguments, const Wired& wired,
+                               const workflow::Services& services, const Context& context,
+                               const Call& call) {
+  const bool tell = arguments.metrics.any() && !arguments.request.dry_run;
+  workflow::Steps steps;
+  try {
+    workflow::BackupReport report = workflow::backup(services, arguments.request, call);
+    if (tell) deliver_after_backup(arguments.metrics, wired, context, steps);
+    report.failed_steps.insert(report.failed_steps.end(), steps.failed().begin(),
+                               steps.failed().end());
+    return report;
+  } catch (const Error&) {
+    if (tell) deliver_after_backup(arguments.metrics, wired, context, steps);
+    context.remark(describe(steps.failed()));
+    throw;
+  }
+}
+
 int run(Arguments arguments, const Context& context) {
   fill_database(arguments, context.environment);
   workflow::BackupRequest& request = arguments.request;
@@ -165,7 +186,7 @@ int run(Arguments arguments, const Context& context) {
   workflow::Services services = wired.services();
   services.writer.spool_bytes = spool;
   const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
-  workflow::BackupReport report = workflow::backup(services, request, call);
+  workflow::BackupReport report = back_up(arguments, wired, services, context, call);
   const std::string result = result_of(report, wired.collected(), context);
   if (report.dry_run) {
     context.print(result);
@@ -217,6 +238,7 @@ void add_backup(CLI::App& root, Action& action) {
                  "The etcd is another one than before, and meant to be: go on with retention");
   verb->add_option("--spool-limit", arguments->spool_limit,
                    "Sealed data waiting on disk for a slow S3, at the most");
+  add_target_flags(*verb, arguments->metrics);
   verb->add_flag("--dry-run", request.dry_run, "Try everything, store and publish nothing");
   verb->footer(
       "Examples:\n"

@@ -103,6 +103,7 @@ void add_init(CLI::App& root, Action& action);
 void add_install(CLI::App& root, Action& action);
 void add_key(CLI::App& root, Action& action);
 void add_ls(CLI::App& root, Action& action);
+void add_metrics(CLI::App& root, Action& action);
 void add_prune(CLI::App& root, Action& action);
 void add_repair(CLI::App& root, Action& action);
 void add_restore(CLI::App& root, Action& action);

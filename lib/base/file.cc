@@ -113,6 +113,37 @@ void sync_file(int fd, const std::filesystem::path& name) {
   if (::fsync(fd) != 0) throw_errno(name, "fsync");
 }
 
+TemporaryFile::TemporaryFile(std::filesystem::path path, unsigned mode)
+    : path_(std::move(path)), fd_(open_file(path_, O_WRONLY | O_CREAT | O_EXCL, mode)) {}
+
+TemporaryFile::~TemporaryFile() {
+  if (!renamed_) static_cast<void>(::unlink(path_.c_str()));
+}
+
+void TemporaryFile::write(ByteView bytes) {
+  write_full(fd_.get(), bytes, path_);
+  sync_file(fd_.get(), path_);
+  fd_.close(path_);
+}
+
+void TemporaryFile::replace(const std::filesystem::path& target) {
+  if (::rename(path_.c_str(), target.c_str()) != 0) throw_errno(target, "rename into place");
+  renamed_ = true;
+}
+
+// A link fails where the name is taken, also over NFS; a file system without links may have a
+// rename that does.
+void TemporaryFile::create(const std::filesystem::path& target) {
+  if (::link(path_.c_str(), target.c_str()) == 0) return;
+  if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) {
+    renamed_ =
+        ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0;
+    if (renamed_) return;
+  }
+  if (errno == EEXIST) throw Error(ErrorKind::exists, target.string() + ": already there");
+  throw_errno(target, "link into place");
+}
+
 void sync_directory(const std::filesystem::path& path) {
   const FileDescriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
   // Some network file systems cannot sync a folder and say so; nothing more can be done there.

@@ -49,6 +49,30 @@ std::size_t read_full(int fd, std::span<std::uint8_t> buffer, const std::filesys
 void write_full(int fd, ByteView bytes, const std::filesystem::path& name);
 void sync_file(int fd, const std::filesystem::path& name);
 
+// A file on its way to its name: whole when it gets there, and gone with this if it does not.
+class TemporaryFile {
+ public:
+  // errors   as open_file; failed when the path is taken
+  TemporaryFile(std::filesystem::path path, unsigned mode);
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile();
+
+  // All of its bytes, onto stable storage. Once.
+  void write(ByteView bytes);
+
+  // Gives it its name, on the same file system. sync_directory then makes that last.
+  //
+  // errors   create: exists, when the name is taken
+  void replace(const std::filesystem::path& target);
+  void create(const std::filesystem::path& target);
+
+ private:
+  const std::filesystem::path path_;
+  FileDescriptor fd_;
+  bool renamed_ = false;
+};
+
 // Makes a rename or unlink in this folder last.
 void sync_directory(const std::filesystem::path& path);
 

@@ -61,48 +61,6 @@ Bytes read_part(int fd, const Range& range, const fs::path& path) {
   return bytes;
 }
 
-// The temporary file of a save: gone with it unless it got its name.
-class TemporaryFile {
- public:
-  TemporaryFile(fs::path path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  ~TemporaryFile() {
-    if (!renamed_) static_cast<void>(::unlink(path_.c_str()));
-  }
-
-  void write(ByteView bytes) {
-    write_full(fd_.get(), bytes, path_);
-    sync_file(fd_.get(), path_);
-    fd_.close(path_);
-  }
-
-  void replace(const fs::path& target) {
-    if (::rename(path_.c_str(), target.c_str()) != 0) throw_errno(target, "rename into place");
-    renamed_ = true;
-  }
-
-  // A link fails where the name is taken, also over NFS; a file system without links may have a
-  // rename that does.
-  void create(const fs::path& target) {
-    if (::link(path_.c_str(), target.c_str()) == 0) return;
-    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) {
-      renamed_ =
-          ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0;
-      if (renamed_) return;
-    }
-    if (errno == EEXIST) throw Error(ErrorKind::exists, target.string() + ": already there");
-    throw_errno(target, "link into place");
-  }
-
- private:
-  const fs::path path_;
-  FileDescriptor fd_;
-  bool renamed_ = false;
-};
-
 // Every plain file of one folder whose name is an id that begins with `start`.
 void list_folder(const fs::path& folder, std::string_view start,
                  const std::function<void(const FileInfo&)>& each) {
@@ -200,7 +158,7 @@ void DirectoryStore::save(const FileName& name, ByteView bytes, const Digest& /*
   const fs::path folder = target.parent_path();
   if (make_folder(folder)) sync_directory(folder.parent_path());
   const fs::path path = fmt::format("{}-tmp-{:016x}", target.string(), random_.next());
-  TemporaryFile file(path, open_file(path, O_WRONLY | O_CREAT | O_EXCL, kFileMode));
+  TemporaryFile file(path, kFileMode);
   file.write(bytes);
   if (mode == SaveMode::replace) {
     file.replace(target);

@@ -7,7 +7,7 @@ server_bin=$server_cache/bin
 
 # What the product needs to be built; the tests add to it.
 build_packages=(g++ cmake ninja-build pkg-config libcli11-dev libcurl4-openssl-dev libyaml-cpp-dev libssl-dev
-  libspdlog-dev libfmt-dev nlohmann-json3-dev libzstd-dev libpugixml-dev libprotozero-dev)
+  libspdlog-dev libfmt-dev nlohmann-json3-dev libzstd-dev libpugixml-dev libprotozero-dev libcpp-httplib-dev)
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 

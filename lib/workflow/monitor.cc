@@ -1,0 +1,129 @@
+#include "workflow/monitor.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace kubedr::workflow {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kForResources = std::chrono::seconds(30);
+constexpr milliseconds kForRepository = std::chrono::seconds(60);
+
+// A repository that could not be opened is tried again sooner than one that could.
+constexpr milliseconds kAfterProblem = std::chrono::seconds(60);
+
+std::pair<std::string, std::string> name_of(const crd::ObjectRef& ref) {
+  return {ref.name_space, ref.name};
+}
+
+// The policies that store there.
+std::vector<crd::Policy> policies_of(const health::Fleet& fleet, const crd::Location& location) {
+  std::vector<crd::Policy> policies;
+  for (const crd::Policy& policy : fleet.policies) {
+    const bool here =
+        policy.destination == location.ref.name && policy.ref.name_space == location.ref.name_space;
+    if (here) policies.push_back(policy);
+  }
+  return policies;
+}
+
+// Another last backup is worth a look.
+std::vector<std::string> last_snapshots(const health::Fleet& fleet, const crd::Location& location) {
+  std::vector<std::string> ids;
+  for (const crd::Policy& policy : policies_of(fleet, location)) {
+    ids.push_back(policy.status.snapshot_id);
+  }
+  return ids;
+}
+
+}  // namespace
+
+Monitor::Monitor(const Services& services, milliseconds repository_interval)
+    : services_(services), interval_(repository_interval) {
+  fleet_.without_cluster = services.cluster.mode() != "cluster";
+}
+
+void Monitor::look(const Call& call) {
+  try {
+    look_at_fleet(call);
+  } catch (const Error& error) {
+    call.require_live();
+    log::warn("{}", error.what());
+    const std::lock_guard guard(mutex_);
+    fleet_.problem = error.what();
+  }
+  const std::lock_guard guard(mutex_);
+  last_look_ = services_.clock.steady();
+}
+
+// What the API server tells is there for everybody before S3 is asked, which may take its time.
+void Monitor::look_at_fleet(const Call& call) {
+  const health::Fleet fleet = survey_cluster(services_, {}, call.within(kForResources));
+  publish(fleet);
+  std::vector<const health::SeenLocation*> due;
+  for (const health::SeenLocation& seen : fleet.locations) {
+    if (is_due(fleet, seen)) due.push_back(&seen);
+  }
+  if (due.empty()) return;
+  const std::optional<std::string> uid = services_.cluster.identity(call.within(kForResources));
+  for (const health::SeenLocation* seen : due) {
+    repositories_[name_of(seen->location.ref)] = look_into(fleet, *seen, uid, call);
+    publish(fleet);
+  }
+}
+
+bool Monitor::is_due(const health::Fleet& fleet, const health::SeenLocation& seen) const {
+  const auto known = repositories_.find(name_of(seen.location.ref));
+  if (known == repositories_.end() || services_.clock.steady() >= known->second.next) return true;
+  return known->second.snapshots != last_snapshots(fleet, seen.location);
+}
+
+Monitor::Looked Monitor::look_into(const health::Fleet& fleet, const health::SeenLocation& seen,
+                                   const std::optional<std::string>& cluster_uid,
+                                   const Call& call) const {
+  Looked looked;
+  looked.repository =
+      survey_repository(services_, seen.location, cluster_uid, kForRepository, call);
+  looked.snapshots = last_snapshots(fleet, seen.location);
+  for (const crd::Policy& policy : policies_of(fleet, seen.location)) {
+    for (auto& certificate : survey_certificates(services_, policy, call.within(kForResources))) {
+      looked.certificates.push_back(std::move(certificate));
+    }
+  }
+  const bool opened = looked.repository.problem.empty();
+  looked.next =
+      services_.clock.steady() + (opened ? interval_ : std::min(interval_, kAfterProblem));
+  return looked;
+}
+
+// Joins the resources with what is known of the repositories.
+void Monitor::publish(health::Fleet fleet) {
+  for (health::SeenLocation& seen : fleet.locations) {
+    const auto known = repositories_.find(name_of(seen.location.ref));
+    if (known == repositories_.end()) continue;
+    seen.repository = known->second.repository;
+    const auto& certificates = known->second.certificates;
+    fleet.certificates.insert(fleet.certificates.end(), certificates.begin(), certificates.end());
+  }
+  complete_totals(fleet);
+  const std::lock_guard guard(mutex_);
+  fleet_ = std::move(fleet);
+}
+
+health::Fleet Monitor::fleet() const {
+  const std::lock_guard guard(mutex_);
+  health::Fleet fleet = fleet_;
+  fleet.now = services_.clock.now();
+  return fleet;
+}
+
+std::optional<SteadyTime> Monitor::last_look() const {
+  const std::lock_guard guard(mutex_);
+  return last_look_;
+}
+
+}  // namespace kubedr::workflow
