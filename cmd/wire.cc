@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "cluster/api_cluster.h"
 #include "cluster/bare_cluster.h"
 #include "cluster/manifest_cluster.h"
@@ -209,6 +210,14 @@ std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   return std::make_unique<cluster::BareCluster>(std::move(settings));
 }
 
+std::chrono::milliseconds request_timeout(const std::string& text) {
+  if (const auto duration = parse_duration(text)) return *duration;
+  throw Error(ErrorKind::usage,
+              fmt::format("--request-timeout: Invalid timeout value: \"{}\"", text),
+              "Timeout must be a single integer in seconds, or an integer followed by a "
+              "corresponding time unit (e.g. 1s | 2m | 3h)");
+}
+
 std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
   const Flags& flags = context.flags;
   if (!flags.repo.empty() && !flags.manifests.empty()) {
@@ -221,8 +230,7 @@ std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
         name_space_of(context), context.clock);
   }
   kube::Client client(kube::load_config(flags.kube, surroundings(context.environment)),
-                      user_agent(), parse_flag_duration("--request-timeout", flags.request_timeout),
-                      context.clock);
+                      user_agent(), request_timeout(flags.request_timeout), context.clock);
   const std::string name_space = flags.all_namespaces ? "" : name_space_of(context);
   return std::make_unique<cluster::ApiCluster>(std::move(client), name_space, context.clock);
 }

@@ -340,7 +340,6 @@ void take_user(Config& config, const Entry& user, const Flags& flags) {
   }
 }
 
-// Only where nothing else says who we are.
 void take_auth_provider(Config& config, const Json& provider) {
   const std::string name = find_string(provider, {"name"}).value_or("");
   if (name == "gcp" || name == "azure") {
@@ -412,7 +411,7 @@ bool has_token(const Config& config) {
   return !config.token.empty() || !config.token_file.empty();
 }
 
-void require_one_method(Config& config, const Entry& user) {
+void require_one_method(const Config& config, const Entry& user) {
   const bool certificate = !config.tls.client_certificate_pem.empty();
   if (certificate != !config.tls.client_key_pem.empty()) {
     fail(
@@ -428,11 +427,16 @@ void require_one_method(Config& config, const Entry& user) {
                     "only one is allowed",
                     user.name()));
   }
+}
+
+// A plugin, or another provider, only where nothing else says who we are.
+void choose_method(Config& config, const Entry& user) {
+  const bool certificate = !config.tls.client_certificate_pem.empty();
   if (certificate || has_token(config) || !config.username.empty()) {
     config.exec.reset();
-    return;
+  } else if (const Json* provider = user.fields("auth-provider")) {
+    take_auth_provider(config, *provider);
   }
-  if (const Json* provider = user.fields("auth-provider")) take_auth_provider(config, *provider);
 }
 
 void require_whole_impersonation(const Impersonation& impersonation, const Entry& user) {
@@ -459,14 +463,11 @@ std::string cluster_info(const Config& config, const Entry& cluster) {
   return info.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// Scheme, host, port and path; without a scheme it is https if anything here speaks of TLS.
+// Scheme, host, port and path. Without a scheme kubectl takes http, whatever there is of TLS: it
+// looks at the certificates only afterwards.
 std::string clean_server(const Config& config) {
   std::string server(trim(config.server));
-  if (server.find("://") == std::string::npos) {
-    const bool tls = !config.tls.ca_pem.empty() || !config.tls.verify ||
-                     !config.tls.client_certificate_pem.empty();
-    server = (tls ? "https://" : "http://") + server;
-  }
+  if (server.find("://") == std::string::npos) server = "http://" + server;
   server = server.substr(0, server.find_first_of("?#"));
   const http::Url url = http::parse_url(server);
   if (url.scheme != "http" && url.scheme != "https") {
@@ -510,12 +511,13 @@ Config finish(Config config, const Choice& choice, const Flags& flags,
   take_impersonation_flags(config.impersonation, flags);
   config.server = clean_server(config);
   if (!config.proxy_url.empty()) require_proxy(config, choice.cluster);
+  require_one_method(config, choice.user);
   require_whole_impersonation(config.impersonation, choice.user);
   if (config.server.starts_with("http:")) {
     drop_credentials(config);
     return config;
   }
-  require_one_method(config, choice.user);
+  choose_method(config, choice.user);
   if (config.exec) {
     config.exec->environment = surroundings.for_plugins;
     config.exec->terminal = surroundings.terminal;

@@ -451,11 +451,11 @@ TEST_CASE("over plain http no credentials are kept") {
   CHECK(config.token_file.empty());
 }
 
-TEST_CASE("a server without a scheme is https as soon as anything speaks of TLS") {
+TEST_CASE("a server is cleaned of what is no part of it, and without a scheme it is http") {
   const Folder folder;
   CHECK(load(folder, single("server: 'h:8080'", "")).server == "http://h:8080");
   CHECK(load(folder, single("server: 'h:6443', insecure-skip-tls-verify: true", "")).server ==
-        "https://h:6443");
+        "http://h:6443");
   CHECK(load(folder, single("server: 'https://h/p?q=1#f'", "")).server == "https://h/p");
   CHECK(failure([&] { load(folder, single("server: 'ftp://h'", "")); }).find("http or https") !=
         std::string::npos);

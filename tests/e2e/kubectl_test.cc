@@ -1,0 +1,954 @@
+// Whoever can use kubectl on a cluster can use kubedr on it: a table of kubeconfigs, flags and
+// answers of a server, each run through the real kubectl and through our binary. The same server
+// must be reached as the same somebody, or the same refusal be read.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/hex.h"
+#include "base/text.h"
+#include "e2e/world.h"
+#include "support/scripted_server.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+using Environment = std::map<std::string, std::string>;
+
+constexpr char kPath[] =
+    "/apis/kubedr.catalogicsoftware.com/v1alpha1/namespaces/kubedr-system/backuplocations";
+
+std::string encoded(const std::string& text) {
+  return to_base64(as_bytes(text));
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return to_lower(text).find(to_lower(part)) != std::string::npos;
+}
+
+int count(const std::string& text, const std::string& part) {
+  int times = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++times;
+  }
+  return times;
+}
+
+std::string empty_list(const SeenRequest&) {
+  return http_answer(200, R"({"kind":"List","metadata":{"resourceVersion":"1"},"items":[]})",
+                     "Content-Type: application/json\r\n");
+}
+
+// Servers and proxies, and what stands in a kubeconfig for each: {server} and the like.
+class Stage {
+ public:
+  explicit Stage(const ScriptedServer::Script& script = empty_list)
+      : server_(tls({"api.kubedr.test", "127.0.0.1"}), script),
+        named_(tls({"named.kubedr.test"}), script),
+        plain_(std::nullopt, script),
+        proxy_(std::nullopt, server_.port()),
+        tls_proxy_(tls({"127.0.0.1"}), server_.port()) {
+    const Certificate carol = authority_.issue({"carol"});
+    folder_.write("ca.crt", authority_.ca_pem());
+    folder_.write("other.crt", Certificates().ca_pem());
+    folder_.write("carol.crt", carol.certificate_pem);
+    folder_.write("carol.key", carol.key_pem);
+    folder_.write("token", "token-of-file\n");
+    words_ = {{"{server}", fmt::format("https://127.0.0.1:{}", server_.port())},
+              {"{named}", fmt::format("https://127.0.0.1:{}", named_.port())},
+              {"{plain}", fmt::format("http://127.0.0.1:{}", plain_.port())},
+              {"{plain_host}", fmt::format("127.0.0.1:{}", plain_.port())},
+              {"{proxy}", fmt::format("127.0.0.1:{}", proxy_.port())},
+              {"{tls_proxy}", fmt::format("127.0.0.1:{}", tls_proxy_.port())},
+              {"{ca}", encoded(authority_.ca_pem())},
+              {"{other_ca}", encoded(read_text(folder_ / "other.crt"))},
+              {"{cert}", encoded(carol.certificate_pem)},
+              {"{key}", encoded(carol.key_pem)},
+              {"{dir}", folder_.path().string()}};
+  }
+
+  std::string fill(std::string text) const {
+    for (const auto& [word, value] : words_) {
+      for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at)) {
+        text.replace(at, word.size(), value);
+      }
+    }
+    return text;
+  }
+
+  const TempDir& folder() const { return folder_; }
+
+  // A program for `exec`.
+  void write_plugin(const std::string& name, const std::string& script) const {
+    const auto path = folder_.write(name, "#!/bin/sh\n" + script);
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+
+  // Everything that was asked so far, as a person would sum it up.
+  std::vector<std::string> told() const {
+    std::vector<std::string> lines;
+    const auto add = [&](const char* name, const ScriptedServer& server) {
+      for (const SeenRequest& request : server.requests()) lines.push_back(sum_up(name, request));
+    };
+    add("server", server_);
+    add("named", named_);
+    add("plain", plain_);
+    return lines;
+  }
+
+  std::vector<std::string> asked_of_proxies() const {
+    std::vector<std::string> asked;
+    for (const std::string& text : proxy_.asked()) asked.push_back("by the proxy: " + text);
+    for (const std::string& text : tls_proxy_.asked()) asked.push_back("by the TLS proxy: " + text);
+    return asked;
+  }
+
+ private:
+  ServerTls tls(const std::vector<std::string>& names) const {
+    return {authority_.issue({"api", names}), authority_.ca_pem()};
+  }
+
+  // Everything that says where the request went, and as whom.
+  static std::string sum_up(const char* name, const SeenRequest& request) {
+    const std::size_t path = request.line.find("/apis/");
+    std::string text = fmt::format("{} {}", name, request.line.substr(0, path));
+    if (!request.server_name.empty()) text += " | called " + request.server_name;
+    if (!request.client.empty()) text += " | certificate of " + request.client;
+    for (const auto& [header, value] : request.headers) {
+      const bool who = header == "authorization" || header.starts_with("impersonate-");
+      if (who) text += fmt::format(" | {}: {}", header, value);
+    }
+    if (request.header("accept-encoding") == "gzip") text += " | gzip";
+    const std::size_t timeout = request.line.find("timeout=");
+    if (timeout != std::string::npos) text += " | " + request.line.substr(timeout);
+    return text;
+  }
+
+  TempDir folder_;
+  Certificates authority_;
+  ScriptedServer server_;
+  ScriptedServer named_;
+  ScriptedServer plain_;
+  ScriptedProxy proxy_;
+  ScriptedProxy tls_proxy_;
+  Environment words_;
+};
+
+struct Case {
+  std::string name;
+  std::string kubeconfig;          // passed with --kubeconfig; empty: none
+  std::vector<std::string> flags;  // of both programs
+  Environment env;                 // likewise
+  const char* expected;            // served: in the first request; refused: in what kubectl says
+  const char* ours = "";           // refused: in what we say, if it is not the same
+};
+
+// One cluster and one user with the given fields.
+std::string single(const std::string& cluster, const std::string& user) {
+  return "current-context: x\n"
+         "clusters: [{name: c, cluster: {" +
+         cluster +
+         "}}]\n"
+         "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
+         "users: [{name: u, user: {" +
+         user + "}}]\n";
+}
+
+const std::string kServer = "server: '{server}', certificate-authority-data: '{ca}'";
+
+std::string plugin(const std::string& more) {
+  return "exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, " + more +
+         "}";
+}
+
+// Both programs on one stage, one after the other.
+class Pair {
+ public:
+  explicit Pair(const Case& one, const ScriptedServer::Script& script = empty_list)
+      : case_(one), stage_(script) {}
+
+  Stage& stage() { return stage_; }
+
+  struct Run {
+    RunResult result;
+    std::vector<std::string> told;
+    std::vector<std::string> proxies;
+  };
+
+  Run kubectl() { return run({find_server("kubectl").string(), "get", "--raw", kPath}); }
+
+  Run ours() { return run({KUBEDR_BINARY, "status"}); }
+
+ private:
+  Run run(std::vector<std::string> argv) {
+    if (!case_.kubeconfig.empty()) {
+      const std::string text = stage_.fill(case_.kubeconfig);
+      argv.insert(argv.end(), {"--kubeconfig", stage_.folder().write("config", text).string()});
+    }
+    for (const std::string& flag : case_.flags) argv.push_back(stage_.fill(flag));
+    ProcessOptions options;
+    for (const auto& [name, value] : case_.env) options.env[name] = stage_.fill(value);
+    options.env.try_emplace("HOME", stage_.folder().path().string());
+    const std::size_t told = stage_.told().size();
+    const std::size_t asked = stage_.asked_of_proxies().size();
+    Run run{test::run(argv, options), stage_.told(), stage_.asked_of_proxies()};
+    run.told.erase(run.told.begin(), run.told.begin() + static_cast<std::ptrdiff_t>(told));
+    run.proxies.erase(run.proxies.begin(),
+                      run.proxies.begin() + static_cast<std::ptrdiff_t>(asked));
+    return run;
+  }
+
+  const Case& case_;
+  Stage stage_;
+};
+
+void check_served(const Case& one, const std::function<void(Stage&)>& prepare = {}) {
+  CAPTURE(one.name);
+  Pair pair(one);
+  if (prepare) prepare(pair.stage());
+  const Pair::Run kubectl = pair.kubectl();
+  const Pair::Run ours = pair.ours();
+  CAPTURE(kubectl.result.err);
+  CAPTURE(ours.result.err);
+  REQUIRE(kubectl.told.size() == 1);
+  REQUIRE(!ours.told.empty());
+  CHECK_MESSAGE(has(kubectl.told[0], pair.stage().fill(one.expected)), kubectl.told[0]);
+  for (const std::string& told : ours.told) CHECK(told == kubectl.told[0]);
+  REQUIRE(ours.proxies.size() <= ours.told.size());
+  CHECK(ours.proxies.empty() == kubectl.proxies.empty());
+  for (const std::string& asked : ours.proxies) CHECK(asked == kubectl.proxies.at(0));
+  CHECK(kubectl.result.ok());
+  CHECK(ours.result.exit.code == 0);
+}
+
+void check_refused(const Case& one, const std::function<void(Stage&)>& prepare = {}) {
+  CAPTURE(one.name);
+  Pair pair(one);
+  if (prepare) prepare(pair.stage());
+  const Pair::Run kubectl = pair.kubectl();
+  const Pair::Run ours = pair.ours();
+  CHECK(kubectl.result.exit.code == 1);
+  CHECK(ours.result.exit.code != 0);
+  CHECK(ours.result.out.empty());
+  const std::string said = std::string(one.ours).empty() ? one.expected : one.ours;
+  CHECK_MESSAGE(has(kubectl.result.err, pair.stage().fill(one.expected)), kubectl.result.err);
+  CHECK_MESSAGE(has(ours.result.err, pair.stage().fill(said)), ours.result.err);
+  CHECK(kubectl.told.empty());
+  CHECK(ours.told.empty());
+}
+
+constexpr char kSeveral[] = R"(
+current-context: one
+clusters:
+- {name: c1, cluster: {server: '{server}', certificate-authority-data: '{ca}'}}
+- name: c2
+  cluster: {server: '{named}', certificate-authority-data: '{ca}', tls-server-name: named.kubedr.test}
+contexts:
+- {name: one, context: {cluster: c1, user: u1, namespace: not-ours}}
+- {name: two, context: {cluster: c2, user: u2}}
+- {name: dangling, context: {cluster: c1, user: nobody}}
+users:
+- {name: u1, user: {token: t1}}
+- {name: u2, user: {token: t2}}
+)";
+
+constexpr char kExtension[] = R"(
+current-context: x
+clusters:
+- name: c
+  cluster:
+    server: '{server}/prefix'
+    certificate-authority: ca.crt
+    proxy-url: 'http://me:pw@{proxy}'
+    disable-compression: true
+    tls-server-name: api.kubedr.test
+    extensions: [{name: client.authentication.k8s.io/exec, extension: {audience: 7}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+users:
+- name: u
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1beta1
+      command: ./plugin
+      args: [one, 'two words']
+      env: [{name: MINE, value: mine}, {name: SHARED, value: mine}]
+      provideClusterInfo: true
+)";
+
+}  // namespace
+
+TEST_CASE("kubectl: which server, which context, which file") {
+  KUBEDR_NEEDS("kubectl");
+  const Case cases[] = {
+      {"the current context", kSeveral, {}, {}, "server GET  | authorization: Bearer t1 | gzip"},
+      {"--context", kSeveral, {"--context=two"}, {}, "named GET  | called named.kubedr.test"},
+      {"--cluster", kSeveral, {"--cluster=c2"}, {}, "Bearer t1"},
+      {"--user", kSeveral, {"--user", "u2"}, {}, "server GET  | authorization: Bearer t2"},
+      {"--server, which clears the name that belonged to the file's",
+       kSeveral,
+       {"--context=two", "--server={server}"},
+       {},
+       "server GET  | authorization: Bearer t2"},
+      {"-s and a name of its own",
+       kSeveral,
+       {"-s", "{server}", "--tls-server-name=api.kubedr.test"},
+       {},
+       "server GET  | called api.kubedr.test | authorization: Bearer t1"},
+      {"no kubeconfig but flags",
+       "",
+       {"--server={server}", "--token=t", "--certificate-authority={dir}/ca.crt"},
+       {},
+       "Bearer t"},
+      {"a token of the flags for a user that is not there",
+       kSeveral,
+       {"--context=dangling", "--token=t"},
+       {},
+       "Bearer t"},
+      {"a path in front of every path",
+       single("server: '{server}/some/prefix/?q=1#f', certificate-authority-data: '{ca}'",
+              "token: t"),
+       {},
+       {},
+       "server GET /some/prefix"},
+      {"plain http, where nobody says who he is",
+       single("server: '{plain}'", "token: t, as: jane"),
+       {},
+       {},
+       "plain GET  | impersonate-user: jane"},
+      {"a server without scheme, which is http whatever else is said",
+       single("server: '{plain_host}', certificate-authority-data: '{ca}'", "token: t"),
+       {},
+       {},
+       "plain GET"},
+  };
+  for (const Case& one : cases) check_served(one);
+
+  const Case home = {"the home folder's", "", {}, {}, "Bearer of-home"};
+  check_served(home, [](Stage& stage) {
+    stage.folder().write(".kube/config", stage.fill(single(kServer, "token: of-home")));
+  });
+  const Case merged = {"several files: the first that names something wins",
+                       "",
+                       {"--context=two"},
+                       {{"KUBECONFIG", "{dir}/none:{dir}/first::{dir}/second:{dir}/first"}},
+                       "named GET  | called named.kubedr.test | authorization: Bearer of-first"};
+  check_served(merged, [](Stage& stage) {
+    stage.folder().write("first", "users: [{name: u2, user: {token: of-first}}]");
+    stage.folder().write("second", stage.fill(kSeveral));
+  });
+}
+
+TEST_CASE("kubectl: as whom, by token, password, certificate and in somebody's place") {
+  KUBEDR_NEEDS("kubectl");
+  const Case cases[] = {
+      {"token", single(kServer, "token: t"), {}, {}, "Bearer t"},
+      {"tokenFile", single(kServer, "tokenFile: token"), {}, {}, "Bearer token-of-file"},
+      {"both: the file wins",
+       single(kServer, "token: t, tokenFile: token"),
+       {},
+       {},
+       "Bearer token-of-file"},
+      {"--token", single(kServer, "token: t"), {"--token", "mine"}, {}, "Bearer mine"},
+      {"--token beside a file: the file wins",
+       single(kServer, "tokenFile: token"),
+       {"--token=mine"},
+       {},
+       "Bearer token-of-file"},
+      {"--token instead of a plugin",
+       single(kServer, plugin("command: no-such-plugin")),
+       {"--token=mine"},
+       {},
+       "Bearer mine"},
+      {"password", single(kServer, "username: u, password: p"), {}, {}, "Basic dTpw"},
+      {"--username and --password",
+       single(kServer, "username: u, password: p"),
+       {"--username=me", "--password=pw"},
+       {},
+       "Basic bWU6cHc="},
+      {"certificate",
+       single(kServer, "client-certificate-data: '{cert}', client-key-data: '{key}'"),
+       {},
+       {},
+       "certificate of carol"},
+      {"certificate in files beside the kubeconfig",
+       single("server: '{server}', certificate-authority: ca.crt",
+              "client-certificate: carol.crt, client-key: carol.key"),
+       {},
+       {},
+       "certificate of carol"},
+      {"certificate of the flags",
+       single(kServer, "client-certificate-data: '{cert}', client-key-data: '{key}'"),
+       {"--client-certificate={dir}/carol.crt", "--client-key={dir}/carol.key"},
+       {},
+       "certificate of carol"},
+      {"certificate and token",
+       single(kServer, "token: t, client-certificate-data: '{cert}', client-key-data: '{key}'"),
+       {},
+       {},
+       "certificate of carol | authorization: Bearer t"},
+      {"in somebody's place",
+       single(
+           kServer,
+           "token: t, as: jane, as-uid: '7', as-groups: [a, b], as-user-extra: {'Sc/ope': [x, z]}"),
+       {},
+       {},
+       "impersonate-extra-sc%2fope: x | impersonate-extra-sc%2fope: z | impersonate-group: a | "
+       "impersonate-group: b | impersonate-uid: 7 | impersonate-user: jane"},
+      {"in the place of whom the flags name",
+       single(kServer, "token: t, as: jane, as-groups: [a], as-user-extra: {s: [x], other: [z]}"),
+       {"--as=joe", "--as-group=g", "--as-group=h", "--as-uid=8", "--as-user-extra=s=1",
+        "--as-user-extra=s=2=3"},
+       {},
+       "impersonate-extra-other: z | impersonate-extra-s: 1 | impersonate-extra-s: 2=3 | "
+       "impersonate-group: g | impersonate-group: h | impersonate-uid: 8 | impersonate-user: joe"},
+      {"oidc, whose token is good for a while",
+       // {"exp":4102444800}
+       single(kServer,
+              "auth-provider: {name: oidc, config: {id-token: e30.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln, "
+              "idp-issuer-url: 'https://idp', client-id: c}}"),
+       {},
+       {},
+       "Bearer e30.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln"},
+  };
+  for (const Case& one : cases) check_served(one);
+}
+
+TEST_CASE("kubectl: trust, names, limits and compression") {
+  KUBEDR_NEEDS("kubectl");
+  const std::string other = "server: '{server}', certificate-authority-data: '{other_ca}'";
+  const Case cases[] = {
+      {"insecure",
+       single("server: '{server}', insecure-skip-tls-verify: true", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+      {"--insecure-skip-tls-verify in spite of a CA",
+       single(other, "token: t"),
+       {"--insecure-skip-tls-verify"},
+       {},
+       "Bearer t"},
+      {"--certificate-authority instead of the file's",
+       single(other, "token: t"),
+       {"--certificate-authority={dir}/ca.crt"},
+       {},
+       "Bearer t"},
+      {"tls-server-name",
+       single("server: '{named}', certificate-authority-data: '{ca}', "
+              "tls-server-name: named.kubedr.test",
+              "token: t"),
+       {},
+       {},
+       "named GET  | called named.kubedr.test"},
+      {"a time limit in seconds",
+       single(kServer, "token: t"),
+       {"--request-timeout=7"},
+       {},
+       "timeout=7s"},
+      {"a time limit with its unit",
+       single(kServer, "token: t"),
+       {"--request-timeout=30s"},
+       {},
+       "timeout=30s"},
+      {"no time limit", single(kServer, "token: t"), {"--request-timeout=0"}, {}, "Bearer t"},
+      {"--disable-compression",
+       single(kServer, "token: t"),
+       {"--disable-compression"},
+       {},
+       "Bearer t"},
+      {"disable-compression",
+       single(kServer + ", disable-compression: true", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+  };
+  for (const Case& one : cases) check_served(one);
+
+  const Case insecure = {
+      "", single("server: '{server}', insecure-skip-tls-verify: true", ""), {}, {}, ""};
+  CHECK(count(Pair(insecure).ours().result.err, "warning: https://127.0.0.1") == 1);
+}
+
+TEST_CASE("kubectl: through proxies") {
+  KUBEDR_NEEDS("kubectl");
+  // Only the proxy knows where that is.
+  const std::string far =
+      "server: 'https://api.kubedr.test:6443', certificate-authority-data: '{ca}'";
+  const Case cases[] = {
+      {"proxy-url",
+       single(far + ", proxy-url: 'http://{proxy}'", "token: t"),
+       {},
+       {},
+       "called api.kubedr.test"},
+      {"proxy-url with a password",
+       single(far + ", proxy-url: 'http://me:p%40w@{proxy}'", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+      {"proxy-url of SOCKS, which resolves the name",
+       single(far + ", proxy-url: 'socks5://{proxy}'", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+      {"proxy-url with TLS, by the cluster's authority",
+       single(far + ", proxy-url: 'https://{tls_proxy}'", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+      {"proxy-url for this machine",
+       single(kServer + ", proxy-url: 'http://{proxy}'", "token: t"),
+       {},
+       {},
+       "Bearer t"},
+      {"proxy-url and a name to check",
+       single(kServer + ", proxy-url: 'http://{proxy}', tls-server-name: api.kubedr.test",
+              "token: t"),
+       {},
+       {},
+       "called api.kubedr.test"},
+      {"HTTPS_PROXY", single(far, "token: t"), {}, {{"HTTPS_PROXY", "http://{proxy}"}}, "Bearer t"},
+      {"https_proxy without a scheme",
+       single(far, "token: t"),
+       {},
+       {{"https_proxy", "{proxy}"}},
+       "Bearer t"},
+      {"HTTPS_PROXY of SOCKS",
+       single(far, "token: t"),
+       {},
+       {{"HTTPS_PROXY", "socks5://{proxy}"}},
+       "Bearer t"},
+      {"upper case before lower case",
+       single(far, "token: t"),
+       {},
+       {{"HTTPS_PROXY", "{proxy}"}, {"https_proxy", "127.0.0.1:1"}},
+       "Bearer t"},
+      {"proxy-url before the environment's",
+       single(far + ", proxy-url: 'http://{proxy}'", "token: t"),
+       {},
+       {{"HTTPS_PROXY", "127.0.0.1:1"}, {"NO_PROXY", "*"}},
+       "Bearer t"},
+      {"this machine needs no proxy of the environment",
+       single(kServer, "token: t"),
+       {},
+       {{"HTTPS_PROXY", "127.0.0.1:1"}, {"ALL_PROXY", "127.0.0.1:1"}},
+       "Bearer t"},
+      {"nor does ALL_PROXY count, or HTTP_PROXY for https",
+       single(far, "token: t"),
+       {},
+       {{"HTTPS_PROXY", "{proxy}"}, {"ALL_PROXY", "127.0.0.1:1"}, {"HTTP_PROXY", "127.0.0.1:1"}},
+       "Bearer t"},
+      {"NO_PROXY for others",
+       single(far, "token: t"),
+       {},
+       {{"HTTPS_PROXY", "{proxy}"}, {"NO_PROXY", "10.0.0.0/8,.other.test,api.kubedr.test:443"}},
+       "Bearer t"},
+  };
+  for (const Case& one : cases) check_served(one);
+}
+
+TEST_CASE("kubectl: a plugin is run the same way and told the same") {
+  KUBEDR_NEEDS("kubectl");
+  const auto says = [](const std::string& status) {
+    return [status](Stage& stage) {
+      stage.write_plugin(
+          "plugin",
+          "echo \"$KUBERNETES_EXEC_INFO\" >> " + (stage.folder() / "info").string() +
+              "\nprintf '%s|' \"$@\" \"$MINE\" \"$SHARED\" \"$OURS\" \"$RESTIC_PASSWORD\" >> " +
+              (stage.folder() / "seen").string() +
+              "\ncat "
+              "<<E\n{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/" +
+              status + "}\nE\n");
+    };
+  };
+  const std::string token = R"(v1","status":{"token":"of-plugin"})";
+  const Case in_folder = {"a path beside the kubeconfig",
+                          single(kServer, plugin("command: ./plugin")),
+                          {},
+                          {},
+                          "Bearer of-plugin"};
+  check_served(in_folder, says(token));
+  const Case in_path = {"a name",
+                        single(kServer, plugin("command: plugin")),
+                        {},
+                        {{"PATH", "{dir}:/usr/bin:/bin"}},
+                        "Bearer of-plugin"};
+  check_served(in_path, says(token));
+  const Case expired = {"one that has expired already",
+                        single(kServer, plugin("command: ./plugin")),
+                        {},
+                        {},
+                        "Bearer of-plugin"};
+  check_served(
+      expired,
+      says(R"(v1","status":{"token":"of-plugin","expirationTimestamp":"2020-01-01T00:00:00Z"})"));
+  const Case over_http = {"not over plain http",
+                          single("server: '{plain}'", plugin("command: ./no")),
+                          {},
+                          {},
+                          "plain GET"};
+  check_served(over_http);
+
+  const Case certificate = {"a certificate",
+                            single(kServer, plugin("command: ./plugin")),
+                            {},
+                            {},
+                            "certificate of carol"};
+  check_served(certificate, [](Stage& stage) {
+    const Json credential = {{"kind", "ExecCredential"},
+                             {"apiVersion", "client.authentication.k8s.io/v1"},
+                             {"status",
+                              {{"clientCertificateData", read_text(stage.folder() / "carol.crt")},
+                               {"clientKeyData", read_text(stage.folder() / "carol.key")}}}};
+    stage.folder().write("credential", credential.dump());
+    stage.write_plugin("plugin", "cat " + (stage.folder() / "credential").string() + "\n");
+  });
+
+  const Case told = {"told of the cluster",
+                     kExtension,
+                     {},
+                     {{"OURS", "ours"}, {"SHARED", "ours"}},
+                     "called api.kubedr.test | authorization: Bearer of-plugin"};
+  Pair pair(told);
+  says(R"(v1beta1","status":{"token":"of-plugin"})")(pair.stage());
+  const Pair::Run kubectl = pair.kubectl();
+  const std::string info = read_text(pair.stage().folder() / "info");
+  const std::string seen = read_text(pair.stage().folder() / "seen");
+  REQUIRE(kubectl.told.size() == 1);
+  const Pair::Run ours = pair.ours();
+  REQUIRE_MESSAGE(!ours.told.empty(), ours.result.err);
+  CHECK(ours.told[0] == kubectl.told[0]);
+  CHECK(ours.proxies.at(0) == kubectl.proxies.at(0));
+  CHECK(seen == "one|two words|mine|mine|ours||");
+  CHECK(read_text(pair.stage().folder() / "seen") == seen + seen);
+  const std::string our_info = read_text(pair.stage().folder() / "info").substr(info.size());
+  CHECK(Json::parse(our_info) == Json::parse(info));
+  CHECK(std::count(our_info.begin(), our_info.end(), '\n') == 2);  // echo's own is one
+  CHECK(has(info, "\"audience\":7"));
+}
+
+TEST_CASE("kubectl: restic's password is none of a plugin's business") {
+  const Case secret = {
+      "",
+      single(kServer, plugin("command: ./plugin")),
+      {},
+      {{"RESTIC_PASSWORD", kPassword}, {"AWS_SECRET_ACCESS_KEY", "wanted by aws eks get-token"}},
+      ""};
+  Pair pair(secret);
+  pair.stage().write_plugin("plugin", "env > " + (pair.stage().folder() / "env").string() +
+                                          "; ls -l /proc/self/fd >&2; exit 1\n");
+  const Pair::Run ours = pair.ours();
+  CHECK(ours.result.exit.code == 21);
+  const std::string env = read_text(pair.stage().folder() / "env");
+  CHECK(has(env, "AWS_SECRET_ACCESS_KEY=wanted"));
+  CHECK_FALSE(has(env, kPassword));
+  CHECK_FALSE(has(env, "RESTIC"));
+  CHECK_FALSE(has(ours.result.err, "socket:"));
+}
+
+TEST_CASE("kubectl: the same refusals before anybody is asked") {
+  KUBEDR_NEEDS("kubectl");
+  const std::string far = "server: 'https://api.kubedr.test:6443'";
+  const Case cases[] = {
+      {"no such file",
+       "",
+       {"--kubeconfig={dir}/none"},
+       {},
+       "stat {dir}/none: no such file or directory"},
+      {"no such context", kSeveral, {"--context=nope"}, {}, "context \"nope\" does not exist"},
+      {"no such current context",
+       "current-context: nope",
+       {},
+       {},
+       "context was not found for specified context: nope"},
+      {"no such cluster", kSeveral, {"--cluster=nope"}, {}, "cluster \"nope\" does not exist"},
+      {"no such user", kSeveral, {"--user=nope"}, {}, "auth info \"nope\" does not exist"},
+      {"no YAML", "a: [b", {}, {}, "error loading config file \"{dir}/config\": "},
+      {"two of one name", "users: [{name: u}, {name: u}]", {}, {}, "duplicate name \"u\" in list"},
+      {"a token that is no string",
+       single(kServer, "token: 123"),
+       {},
+       {},
+       "error loading config file \"{dir}/config\": "},
+      {"two ways to say who, even to plain http",
+       single("server: '{plain}'", "token: t, username: u"),
+       {},
+       {},
+       "more than one authentication method found for u"},
+      {"two ways to say who",
+       single(kServer, "token: t, username: u"),
+       {},
+       {},
+       "more than one authentication method found for u; found [token basicAuth], only one is "
+       "allowed"},
+      {"a certificate without its key",
+       single(kServer, "client-certificate-data: '{cert}'"),
+       {},
+       {},
+       "client-key-data or client-key must be specified for u to use the clientCert authentication "
+       "method"},
+      {"a CA twice",
+       single(kServer + ", certificate-authority: ca.crt", ""),
+       {},
+       {},
+       "certificate-authority-data and certificate-authority are both specified for c"},
+      {"a CA that is not to be used",
+       single(kServer + ", insecure-skip-tls-verify: true", "token: t"),
+       {},
+       {},
+       "specifying a root certificates file with the insecure flag is not allowed"},
+      {"a CA's file that is not there",
+       single("server: '{server}', certificate-authority: none", "token: t"),
+       {},
+       {},
+       "unable to read certificate-authority"},
+      {"a group without a user",
+       single(kServer, "token: t"),
+       {"--as-group=g"},
+       {},
+       "requesting uid, groups or user-extra for u without impersonating a user"},
+      {"a time limit that is none",
+       single(kServer, "token: t"),
+       {"--request-timeout=soon"},
+       {},
+       "Invalid timeout value"},
+      {"a proxy that nobody speaks",
+       single(kServer + ", proxy-url: 'ftp://p'", "token: t"),
+       {},
+       {},
+       "unsupported scheme \"ftp\", must be http, https, or socks5"},
+      {"the plugin of long ago",
+       single(kServer, "auth-provider: {name: gcp}"),
+       {},
+       {},
+       "The gcp auth plugin has been removed"},
+      {"a provider nobody knows",
+       single(kServer, "auth-provider: {name: x}"),
+       {},
+       {},
+       "no Auth Provider found for name \"x\""},
+      {"exec without interactiveMode",
+       single(kServer, "exec: {command: c, apiVersion: client.authentication.k8s.io/v1}"),
+       {},
+       {},
+       "interactiveMode must be specified for u to use exec authentication plugin"},
+      {"exec without command",
+       single(kServer, plugin("args: []")),
+       {},
+       {},
+       "command must be specified for u to use exec authentication plugin"},
+      {"exec of an old version",
+       single(kServer,
+              "exec: {command: c, interactiveMode: Never, apiVersion: "
+              "client.authentication.k8s.io/v1alpha1}"),
+       {},
+       {},
+       "exec plugin: invalid apiVersion \"client.authentication.k8s.io/v1alpha1\""},
+      {"exec that is not installed",
+       single(kServer, plugin("command: no-such-plugin, installHint: \"brew\\e[1m install it\"")),
+       {},
+       {},
+       "getting credentials: exec: executable no-such-plugin not found"},
+      {"a path that is not there",
+       single(kServer, plugin("command: ./none")),
+       {},
+       {},
+       "getting credentials: exec: fork/exec {dir}/none: no such file or directory"},
+      {"exec that needs a terminal",
+       single(kServer,
+              "exec: {command: 'true', interactiveMode: Always, apiVersion: "
+              "client.authentication.k8s.io/v1}"),
+       {},
+       {},
+       "exec plugin cannot support interactive mode: standard input is not a terminal"},
+      {"exec that fails",
+       single(kServer, plugin("command: 'false'")),
+       {},
+       {},
+       "getting credentials: exec: executable false failed with exit code 1"},
+      {"nobody there",
+       single("server: 'https://127.0.0.1:1'", "token: t"),
+       {},
+       {},
+       "did you specify the right host or port?"},
+      {"an authority we do not know",
+       single("server: '{server}', certificate-authority-data: '{other_ca}'", "token: t"),
+       {},
+       {},
+       "unable to connect to the server: "},
+      {"another name in the certificate",
+       single("server: '{named}', certificate-authority-data: '{ca}'", "token: t"),
+       {},
+       {},
+       "unable to connect to the server: "},
+      {"TLS spoken to who does not",
+       single("server: 'https://{plain_host}'", "token: t"),
+       {},
+       {},
+       "unable to connect to the server: "},
+      {"a proxy that is not there",
+       single(far + ", proxy-url: 'http://127.0.0.1:1'", "token: t"),
+       {},
+       {},
+       "did you specify the right host or port?"},
+  };
+  for (const Case& one : cases) check_refused(one);
+}
+
+TEST_CASE("kubectl: plugins that print no credentials are refused in the same words") {
+  KUBEDR_NEEDS("kubectl");
+
+  struct Output {
+    const char* text;
+    const char* refusal;
+    const char* ours = "";  // where it is not the same
+  };
+
+  const Output outputs[] = {
+      {R"({"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","status":{"token":"t"}})",
+       "exec plugin is configured to use API version client.authentication.k8s.io/v1, plugin "
+       "returned version client.authentication.k8s.io/"},
+      {R"({"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1"})",
+       "exec plugin didn't return a status field"},
+      {R"({"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{}})",
+       "exec plugin didn't return a token or cert/key pair"},
+      {R"({"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"clientKeyData":"k"}})",
+       "exec plugin returned only certificate or key, not both"},
+      {R"({"kind":"Secret","apiVersion":"v1"})", "decoding stdout"},
+      {"good morning", "decoding stdout"},
+      {"", "exec plugin is configured to use API version", "decoding stdout: not valid JSON"},
+  };
+  for (const Output& output : outputs) {
+    CAPTURE(output.text);
+    const Case one = {
+        output.refusal, single(kServer, plugin("command: ./plugin")), {}, {}, output.refusal,
+        output.ours};
+    check_refused(one, [&](Stage& stage) {
+      stage.folder().write("output", output.text);
+      stage.write_plugin("plugin", "cat " + (stage.folder() / "output").string() + "\n");
+    });
+  }
+}
+
+TEST_CASE("kubectl: the same refusals of a server") {
+  KUBEDR_NEEDS("kubectl");
+
+  struct Answer {
+    int status;
+    std::string body;
+    const char* refusal;
+    int exit_code;
+    const char* ours = "";  // where it is not the same
+  };
+
+  const auto status = [](const char* reason, const char* message) {
+    return Json({{"kind", "Status"},
+                 {"apiVersion", "v1"},
+                 {"status", "Failure"},
+                 {"reason", reason},
+                 {"message", message},
+                 {"code", 0}})
+        .dump();
+  };
+  const Answer answers[] = {
+      {401, status("Unauthorized", "Unauthorized"), "you must be logged in to the server (", 21},
+      {401, "nobody", "you must be logged in to the server (", 21},
+      {403, status("Forbidden", "locations are forbidden: User \"jane\" cannot"),
+       "locations are forbidden: User \"jane\" cannot", 21},
+      {410, status("Expired", "too old resource version"), "too old resource version", 1},
+      {422, "<html>", "The request is invalid: ", 2,
+       "the server rejected our request due to an error in our request"},
+      {429, "slow down",
+       "the server has received too many requests and has asked us to try again later", 20},
+      {500, "<html>hi</html>",
+       "an error on the server (\"<html>hi</html>\") has prevented the request from succeeding",
+       20},
+      {503, "<html>hi</html>", "the server is currently unable to handle the request", 20},
+      {504, status("Timeout", "Timeout: request did not complete within 34s"),
+       "request did not complete within 34s", 20},
+  };
+  for (const Answer& answer : answers) {
+    CAPTURE(answer.status);
+    const Case one = {"", single(kServer, "token: t"), {}, {}, ""};
+    Pair pair(one, [&](const SeenRequest&) {
+      const char* type = answer.body.starts_with("{") ? "application/json" : "text/plain";
+      return http_answer(answer.status, answer.body, fmt::format("Content-Type: {}\r\n", type));
+    });
+    const Pair::Run kubectl = pair.kubectl();
+    const Pair::Run ours = pair.ours();
+    CHECK(kubectl.result.exit.code == 1);
+    CHECK_MESSAGE(has(kubectl.result.err, answer.refusal), kubectl.result.err);
+    const std::string said = std::string(answer.ours).empty() ? answer.refusal : answer.ours;
+    CHECK_MESSAGE(has(ours.result.err, said), ours.result.err);
+    CHECK(ours.result.exit.code == answer.exit_code);
+    CHECK(ours.told.at(0) == kubectl.told.at(0));
+  }
+}
+
+TEST_CASE("kubectl: who asks us to come again later is asked again later") {
+  KUBEDR_NEEDS("kubectl");
+  for (const int code : {429, 503, 500}) {
+    CAPTURE(code);
+    const Case one = {"", single(kServer, "token: t"), {}, {}, ""};
+    std::atomic<int> asked = 0;
+    Pair pair(one, [&](const SeenRequest& request) {
+      return asked++ == 0 ? http_answer(code, "later", "Retry-After: 1\r\n") : empty_list(request);
+    });
+    const Pair::Run kubectl = pair.kubectl();
+    CHECK(kubectl.result.ok());
+    CHECK(kubectl.told.size() == 2);
+    asked = 0;
+    const auto begun = std::chrono::steady_clock::now();
+    const Pair::Run ours = pair.ours();
+    CHECK_MESSAGE(ours.result.ok(), ours.result.err);
+    CHECK(ours.told.at(1) == kubectl.told.at(1));
+    CHECK(std::chrono::steady_clock::now() - begun >= std::chrono::seconds(1));
+  }
+}
+
+TEST_CASE("kubectl: a server's warnings are shown, each once") {
+  KUBEDR_NEEDS("kubectl");
+  const Case one = {"", single(kServer, "token: t"), {}, {}, ""};
+  Pair pair(one, [](const SeenRequest&) {
+    return http_answer(200, R"({"kind":"List","metadata":{},"items":[]})",
+                       "Warning: 299 - \"v1alpha1 is \\\"old\\\"\", 199 - \"not for people\"\r\n"
+                       "Warning: 299 - \"second\"\r\nWarning: 299 - \"second\"\r\n");
+  });
+  const Pair::Run kubectl = pair.kubectl();
+  const Pair::Run ours = pair.ours();
+  REQUIRE(ours.told.size() > 1);
+  CHECK(kubectl.result.err == "Warning: v1alpha1 is \"old\"\nWarning: second\n");
+  CHECK_MESSAGE(ours.result.err.starts_with("warning: v1alpha1 is \"old\"\nwarning: second\n"),
+                ours.result.err);
+  CHECK(count(ours.result.err, "warning: ") == 2);
+}
+
+TEST_CASE("kubectl: a refused plugin's token is renewed, and we need no second command for it") {
+  KUBEDR_NEEDS("kubectl");
+  const Case one = {"", single(kServer, plugin("command: ./plugin")), {}, {}, ""};
+  Pair pair(one, [](const SeenRequest& request) {
+    return request.header("authorization") == "Bearer 1" ? http_answer(401, "stale")
+                                                         : empty_list(request);
+  });
+  const std::string counter = (pair.stage().folder() / "counter").string();
+  pair.stage().write_plugin("plugin",
+                            "echo x >> " + counter +
+                                "\necho "
+                                "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"client."
+                                "authentication.k8s.io/v1\",\"status\":{\"token\":\"'$(wc -l < " +
+                                counter + ")'\"}}'\n");
+  CHECK_FALSE(pair.kubectl().result.ok());
+  CHECK(read_text(counter) == "x\nx\n");
+  std::filesystem::remove(counter);
+  const Pair::Run ours = pair.ours();
+  CHECK_MESSAGE(ours.result.ok(), ours.result.err);
+  CHECK(read_text(counter) == "x\nx\n");
+  CHECK(has(ours.told.at(0), "Bearer 1"));
+  for (std::size_t i = 1; i < ours.told.size(); ++i) CHECK(has(ours.told[i], "Bearer 2"));
+}
