@@ -6,29 +6,19 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cctype>
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 
-#include "base/hex.h"
 #include "base/text.h"
-#include "e2e/world.h"
-#include "support/scripted_server.h"
+#include "e2e/kubectl_stage.h"
 #include "support/server.h"
 
 using namespace kubedr;
 using namespace kubedr::test;
 
 namespace {
-
-using Environment = std::map<std::string, std::string>;
-
-constexpr char kPath[] =
-    "/apis/kubedr.catalogicsoftware.com/v1alpha1/namespaces/kubedr-system/backuplocations";
-
-std::string encoded(const std::string& text) {
-  return to_base64(as_bytes(text));
-}
 
 bool has(const std::string& text, const std::string& part) {
   return to_lower(text).find(to_lower(part)) != std::string::npos;
@@ -41,174 +31,6 @@ int count(const std::string& text, const std::string& part) {
   }
   return times;
 }
-
-std::string empty_list(const SeenRequest&) {
-  return http_answer(200, R"({"kind":"List","metadata":{"resourceVersion":"1"},"items":[]})",
-                     "Content-Type: application/json\r\n");
-}
-
-// Servers and proxies, and what stands in a kubeconfig for each: {server} and the like.
-class Stage {
- public:
-  explicit Stage(const ScriptedServer::Script& script = empty_list)
-      : server_(tls({"api.kubedr.test", "127.0.0.1"}), script),
-        named_(tls({"named.kubedr.test"}), script),
-        plain_(std::nullopt, script),
-        proxy_(std::nullopt, server_.port()),
-        tls_proxy_(tls({"127.0.0.1"}), server_.port()) {
-    const Certificate carol = authority_.issue({"carol"});
-    folder_.write("ca.crt", authority_.ca_pem());
-    folder_.write("other.crt", Certificates().ca_pem());
-    folder_.write("carol.crt", carol.certificate_pem);
-    folder_.write("carol.key", carol.key_pem);
-    folder_.write("token", "token-of-file\n");
-    words_ = {{"{server}", fmt::format("https://127.0.0.1:{}", server_.port())},
-              {"{named}", fmt::format("https://127.0.0.1:{}", named_.port())},
-              {"{plain}", fmt::format("http://127.0.0.1:{}", plain_.port())},
-              {"{plain_host}", fmt::format("127.0.0.1:{}", plain_.port())},
-              {"{proxy}", fmt::format("127.0.0.1:{}", proxy_.port())},
-              {"{tls_proxy}", fmt::format("127.0.0.1:{}", tls_proxy_.port())},
-              {"{ca}", encoded(authority_.ca_pem())},
-              {"{other_ca}", encoded(read_text(folder_ / "other.crt"))},
-              {"{cert}", encoded(carol.certificate_pem)},
-              {"{key}", encoded(carol.key_pem)},
-              {"{dir}", folder_.path().string()}};
-  }
-
-  std::string fill(std::string text) const {
-    for (const auto& [word, value] : words_) {
-      for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at)) {
-        text.replace(at, word.size(), value);
-      }
-    }
-    return text;
-  }
-
-  const TempDir& folder() const { return folder_; }
-
-  // A program for `exec`.
-  void write_plugin(const std::string& name, const std::string& script) const {
-    const auto path = folder_.write(name, "#!/bin/sh\n" + script);
-    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-  }
-
-  // Everything that was asked so far, as a person would sum it up.
-  std::vector<std::string> told() const {
-    std::vector<std::string> lines;
-    const auto add = [&](const char* name, const ScriptedServer& server) {
-      for (const SeenRequest& request : server.requests()) lines.push_back(sum_up(name, request));
-    };
-    add("server", server_);
-    add("named", named_);
-    add("plain", plain_);
-    return lines;
-  }
-
-  std::vector<std::string> asked_of_proxies() const {
-    std::vector<std::string> asked;
-    for (const std::string& text : proxy_.asked()) asked.push_back("by the proxy: " + text);
-    for (const std::string& text : tls_proxy_.asked()) asked.push_back("by the TLS proxy: " + text);
-    return asked;
-  }
-
- private:
-  ServerTls tls(const std::vector<std::string>& names) const {
-    return {authority_.issue({"api", names}), authority_.ca_pem()};
-  }
-
-  // Everything that says where the request went, and as whom.
-  static std::string sum_up(const char* name, const SeenRequest& request) {
-    const std::size_t path = request.line.find("/apis/");
-    std::string text = fmt::format("{} {}", name, request.line.substr(0, path));
-    if (!request.server_name.empty()) text += " | called " + request.server_name;
-    if (!request.client.empty()) text += " | certificate of " + request.client;
-    for (const auto& [header, value] : request.headers) {
-      const bool who = header == "authorization" || header.starts_with("impersonate-");
-      if (who) text += fmt::format(" | {}: {}", header, value);
-    }
-    if (request.header("accept-encoding") == "gzip") text += " | gzip";
-    const std::size_t timeout = request.line.find("timeout=");
-    if (timeout != std::string::npos) text += " | " + request.line.substr(timeout);
-    return text;
-  }
-
-  TempDir folder_;
-  Certificates authority_;
-  ScriptedServer server_;
-  ScriptedServer named_;
-  ScriptedServer plain_;
-  ScriptedProxy proxy_;
-  ScriptedProxy tls_proxy_;
-  Environment words_;
-};
-
-struct Case {
-  std::string name;
-  std::string kubeconfig;          // passed with --kubeconfig; empty: none
-  std::vector<std::string> flags;  // of both programs
-  Environment env;                 // likewise
-  const char* expected;            // served: in the first request; refused: in what kubectl says
-  const char* ours = "";           // refused: in what we say, if it is not the same
-};
-
-// One cluster and one user with the given fields.
-std::string single(const std::string& cluster, const std::string& user) {
-  return "current-context: x\n"
-         "clusters: [{name: c, cluster: {" +
-         cluster +
-         "}}]\n"
-         "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
-         "users: [{name: u, user: {" +
-         user + "}}]\n";
-}
-
-const std::string kServer = "server: '{server}', certificate-authority-data: '{ca}'";
-
-std::string plugin(const std::string& more) {
-  return "exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, " + more +
-         "}";
-}
-
-// Both programs on one stage, one after the other.
-class Pair {
- public:
-  explicit Pair(const Case& one, const ScriptedServer::Script& script = empty_list)
-      : case_(one), stage_(script) {}
-
-  Stage& stage() { return stage_; }
-
-  struct Run {
-    RunResult result;
-    std::vector<std::string> told;
-    std::vector<std::string> proxies;
-  };
-
-  Run kubectl() { return run({find_server("kubectl").string(), "get", "--raw", kPath}); }
-
-  Run ours() { return run({KUBEDR_BINARY, "status"}); }
-
- private:
-  Run run(std::vector<std::string> argv) {
-    if (!case_.kubeconfig.empty()) {
-      const std::string text = stage_.fill(case_.kubeconfig);
-      argv.insert(argv.end(), {"--kubeconfig", stage_.folder().write("config", text).string()});
-    }
-    for (const std::string& flag : case_.flags) argv.push_back(stage_.fill(flag));
-    ProcessOptions options;
-    for (const auto& [name, value] : case_.env) options.env[name] = stage_.fill(value);
-    options.env.try_emplace("HOME", stage_.folder().path().string());
-    const std::size_t told = stage_.told().size();
-    const std::size_t asked = stage_.asked_of_proxies().size();
-    Run run{test::run(argv, options), stage_.told(), stage_.asked_of_proxies()};
-    run.told.erase(run.told.begin(), run.told.begin() + static_cast<std::ptrdiff_t>(told));
-    run.proxies.erase(run.proxies.begin(),
-                      run.proxies.begin() + static_cast<std::ptrdiff_t>(asked));
-    return run;
-  }
-
-  const Case& case_;
-  Stage stage_;
-};
 
 void check_served(const Case& one, const std::function<void(Stage&)>& prepare = {}) {
   CAPTURE(one.name);
@@ -633,25 +455,6 @@ TEST_CASE("kubectl: a plugin is run the same way and told the same") {
   CHECK(has(info, "\"audience\":7"));
 }
 
-TEST_CASE("kubectl: restic's password is none of a plugin's business") {
-  const Case secret = {
-      "",
-      single(kServer, plugin("command: ./plugin")),
-      {},
-      {{"RESTIC_PASSWORD", kPassword}, {"AWS_SECRET_ACCESS_KEY", "wanted by aws eks get-token"}},
-      ""};
-  Pair pair(secret);
-  pair.stage().write_plugin("plugin", "env > " + (pair.stage().folder() / "env").string() +
-                                          "; ls -l /proc/self/fd >&2; exit 1\n");
-  const Pair::Run ours = pair.ours();
-  CHECK(ours.result.exit.code == 21);
-  const std::string env = read_text(pair.stage().folder() / "env");
-  CHECK(has(env, "AWS_SECRET_ACCESS_KEY=wanted"));
-  CHECK_FALSE(has(env, kPassword));
-  CHECK_FALSE(has(env, "RESTIC"));
-  CHECK_FALSE(has(ours.result.err, "socket:"));
-}
-
 TEST_CASE("kubectl: the same refusals before anybody is asked") {
   KUBEDR_NEEDS("kubectl");
   const std::string far = "server: 'https://api.kubedr.test:6443'";
@@ -927,28 +730,4 @@ TEST_CASE("kubectl: a server's warnings are shown, each once") {
   CHECK_MESSAGE(ours.result.err.starts_with("warning: v1alpha1 is \"old\"\nwarning: second\n"),
                 ours.result.err);
   CHECK(count(ours.result.err, "warning: ") == 2);
-}
-
-TEST_CASE("kubectl: a refused plugin's token is renewed, and we need no second command for it") {
-  KUBEDR_NEEDS("kubectl");
-  const Case one = {"", single(kServer, plugin("command: ./plugin")), {}, {}, ""};
-  Pair pair(one, [](const SeenRequest& request) {
-    return request.header("authorization") == "Bearer 1" ? http_answer(401, "stale")
-                                                         : empty_list(request);
-  });
-  const std::string counter = (pair.stage().folder() / "counter").string();
-  pair.stage().write_plugin("plugin",
-                            "echo x >> " + counter +
-                                "\necho "
-                                "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"client."
-                                "authentication.k8s.io/v1\",\"status\":{\"token\":\"'$(wc -l < " +
-                                counter + ")'\"}}'\n");
-  CHECK_FALSE(pair.kubectl().result.ok());
-  CHECK(read_text(counter) == "x\nx\n");
-  std::filesystem::remove(counter);
-  const Pair::Run ours = pair.ours();
-  CHECK_MESSAGE(ours.result.ok(), ours.result.err);
-  CHECK(read_text(counter) == "x\nx\n");
-  CHECK(has(ours.told.at(0), "Bearer 1"));
-  for (std::size_t i = 1; i < ours.told.size(); ++i) CHECK(has(ours.told[i], "Bearer 2"));
 }
