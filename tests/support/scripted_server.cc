@@ -136,12 +136,12 @@ class Listener::Link {
     return bytes;
   }
 
-  // Through an end mark; empty when that never comes.
+  // Through an end mark; empty when that never comes, as in a handshake that nobody will answer.
   std::string read_until(std::string_view mark) {
     std::size_t at = 0;
     while ((at = pending_.find(mark)) == std::string::npos) {
       const std::string more = read_some();
-      if (more.empty()) return {};
+      if (more.empty() || more.find('\0') != std::string::npos) return {};
       pending_ += more;
     }
     return read(at + mark.size());
