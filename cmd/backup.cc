@@ -212,12 +212,16 @@ void add_backup(CLI::App& root, Action& action) {
                    "Instead of the policy's (ETCDCTL_ENDPOINTS); may be repeated")
       ->take_all()
       ->expected(1);
-  verb->add_option("--etcd-cacert", arguments->ca_file, "File with etcd's CA (ETCDCTL_CACERT)");
+  verb->add_option("--etcd-cacert", arguments->ca_file, "File with etcd's CA (ETCDCTL_CACERT)")
+      ->type_name("FILE");
   verb->add_option("--etcd-cert", arguments->certificate_file,
-                   "File with the client certificate (ETCDCTL_CERT)");
-  verb->add_option("--etcd-key", arguments->key_file, "File with its key (ETCDCTL_KEY)");
+                   "File with the client certificate (ETCDCTL_CERT)")
+      ->type_name("FILE");
+  verb->add_option("--etcd-key", arguments->key_file, "File with its key (ETCDCTL_KEY)")
+      ->type_name("FILE");
   verb->add_option("--etcd-snapshot", request.database.snapshot_file,
-                   "Back up this file of `etcdctl snapshot save` instead");
+                   "Back up this file of `etcdctl snapshot save` instead")
+      ->type_name("FILE");
   verb->add_flag("--any-etcd", request.database.any_etcd,
                  "Do not ask whether the etcd is this cluster's");
   verb->add_option("--certs-dir", arguments->certs_dir, "Folder of certificates to include");

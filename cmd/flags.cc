@@ -10,36 +10,34 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "cmd/tree.h"
 
 namespace kubedr::cmd {
 namespace {
-
-constexpr char kServer[] = "Which server, as whom";
-constexpr char kWhere[] = "Where things are";
-constexpr char kOutput[] = "Output";
 
 // Usage lines begin with what a kubectl user types.
 class Help final : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string /*name*/) const override {
     if (app->get_parent() == nullptr) return "\nUsage:\n  kubectl kubedr VERB [NAME] [flags]\n";
-    std::string path = app->get_name();
-    for (const CLI::App* up = app->get_parent(); up->get_parent() != nullptr;
-         up = up->get_parent()) {
-      path = up->get_name() + " " + path;
-    }
-    std::string usage = "\nUsage:\n  kubectl kubedr " + path;
-    if (app->get_require_subcommand_min() > 0) usage += " VERB";
-    for (const CLI::Option* option : app->get_options()) {
-      if (option->get_positional()) usage += " [" + option->get_name(true) + "]";
-    }
-    return usage + " [flags]\n";
+    return "\nUsage:\n  kubectl kubedr " + usage_of(*app) + "\n";
+  }
+
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    return is_positional ? option->get_name(true) : join(names_of(*option), ",");
+  }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string value = option->get_positional() ? "" : value_text(*option);
+    return value.empty() ? "" : " " + value;
   }
 };
 
 void add_server_flags(CLI::App& root, Flags& flags) {
   kube::Flags& kube = flags.kube;
-  root.add_option("--kubeconfig", kube.kubeconfig, "Path of the kubeconfig file")->group(kServer);
+  root.add_option("--kubeconfig", kube.kubeconfig, "Path of the kubeconfig file")
+      ->type_name("FILE")
+      ->group(kServer);
   root.add_option("--context", kube.context, "Name of the kubeconfig context")->group(kServer);
   root.add_option("--cluster", kube.cluster, "Name of the kubeconfig cluster")->group(kServer);
   root.add_option("--user", kube.user, "Name of the kubeconfig user")->group(kServer);
@@ -49,7 +47,7 @@ void add_server_flags(CLI::App& root, Flags& flags) {
       ->group(kServer);
   root.add_option("--password", flags.password, "Password for basic authentication")
       ->group(kServer);
-  root.add_option("--as", kube.as, "User to impersonate")->group(kServer);
+  root.add_option("--as", kube.as, "User to impersonate")->type_name("NAME")->group(kServer);
   root.add_option("--as-uid", kube.as_uid, "UID to impersonate")->group(kServer);
   root.add_option("--as-group", kube.as_groups, "Group to impersonate; may be repeated")
       ->take_all()
@@ -62,11 +60,15 @@ void add_server_flags(CLI::App& root, Flags& flags) {
       ->group(kServer);
   root.add_option("--certificate-authority", kube.certificate_authority,
                   "File with the API server's certificate authority")
+      ->type_name("FILE")
       ->group(kServer);
   root.add_option("--client-certificate", kube.client_certificate,
                   "File with the client certificate")
+      ->type_name("FILE")
       ->group(kServer);
-  root.add_option("--client-key", kube.client_key, "File with the client key")->group(kServer);
+  root.add_option("--client-key", kube.client_key, "File with the client key")
+      ->type_name("FILE")
+      ->group(kServer);
   root.add_option("--tls-server-name", kube.tls_server_name,
                   "Name to check the API server's certificate against")
       ->group(kServer);
@@ -89,6 +91,7 @@ void add_place_flags(CLI::App& root, Flags& flags) {
       ->group(kWhere);
   root.add_option("-f,--filename", flags.manifests,
                   "Read the resources and Secrets from a YAML file or folder, not from a cluster")
+      ->type_name("FILE")
       ->take_all()
       ->expected(1)
       ->group(kWhere);
@@ -113,16 +116,16 @@ void add_output_flags(CLI::App& root, Flags& flags) {
       ->group(kOutput);
   root.add_flag("--no-headers", flags.no_headers, "No header line in tables")->group(kOutput);
   root.add_flag("-q,--quiet", flags.quiet, "No progress and no warnings")->group(kOutput);
-  root.add_option("--v", flags.verbosity, "More log lines: -v steps, -vv requests")->group(kOutput);
+  root.add_option("--v", flags.verbosity, "More log lines: -v steps, -vv requests")
+      ->type_name("LEVEL")
+      ->group(kOutput);
   root.add_flag("--no-color", flags.no_color, "No colours (also NO_COLOR)")->group(kOutput);
   root.add_flag("--yes", flags.yes, "Answer yes to every question")->group(kOutput);
 }
 
 std::vector<std::string> verb_names(const CLI::App& root) {
   std::vector<std::string> names;
-  for (const CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; })) {
-    names.push_back(verb->get_name());
-  }
+  for (const CLI::App* verb : verbs_of(root)) names.push_back(verb->get_name());
   return names;
 }
 
@@ -213,11 +216,20 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_repair(root, action);
   add_sync(root, action);
   add_version(root, action);
+  add_completion(root, action);
+  add_complete(root, action);
+  add_docs(root, action);
   settle(root, root.get_formatter());
 }
 
 std::vector<std::string> normalize_arguments(int argc, char** argv) {
   std::vector<std::string> arguments;
+  if (argc > 1 && std::string_view(argv[1]) == kCompleteVerb) {
+    // A line that is being typed is data: nothing of it is a flag of ours.
+    arguments = {kCompleteVerb, "-q", "--"};
+    arguments.insert(arguments.end(), argv + 2, argv + argc);
+    return arguments;
+  }
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument == "-v") {

@@ -94,9 +94,15 @@ void add_prune_flags(CLI::App& verb, PruneFlags& flags);
 // errors   usage: a limit that is none
 repo::PruneOptions prune_options_of(const PruneFlags& flags);
 
+// The hidden verb that completes a line for a shell.
+inline constexpr char kCompleteVerb[] = "__complete";
+
 // One file a verb; each adds its subcommand, its flags and its examples.
 void add_backup(CLI::App& root, Action& action);
 void add_check(CLI::App& root, Action& action);
+void add_complete(CLI::App& root, Action& action);
+void add_completion(CLI::App& root, Action& action);
+void add_docs(CLI::App& root, Action& action);
 void add_dump(CLI::App& root, Action& action);
 void add_forget(CLI::App& root, Action& action);
 void add_init(CLI::App& root, Action& action);

@@ -136,6 +136,7 @@ void add_rules(CLI::App& verb, Arguments& arguments) {
   constexpr char kRules[] = "What to keep";
   const auto count = [&](const char* name, std::string& value, const char* what) {
     verb.add_option(name, value, fmt::format("Keep the last N {}, or unlimited", what))
+        ->type_name("N")
         ->group(kRules);
   };
   count("--keep-last", arguments.last, "snapshots");
@@ -146,6 +147,7 @@ void add_rules(CLI::App& verb, Arguments& arguments) {
   count("--keep-yearly", arguments.yearly, "yearly ones");
   const auto within = [&](const char* name, std::string& value, const char* what) {
     verb.add_option(name, value, fmt::format("Keep {} within a span such as 1y5m7d2h", what))
+        ->type_name("SPAN")
         ->group(kRules);
   };
   within("--keep-within", arguments.within, "all snapshots");

@@ -132,7 +132,9 @@ void add_key(CLI::App& root, Action& action) {
   act(*add_verb, action, arguments, add);
 
   CLI::App* remove_verb = group->add_subcommand("remove", "Remove a key");
-  remove_verb->add_option("ID", arguments->id, "The key's id, or the start of it")->required();
+  remove_verb->add_option("ID", arguments->id, "The key's id, or the start of it")
+      ->type_name("KEY")
+      ->required();
   remove_verb->footer("Examples:\n  kubectl kubedr key remove 3f2a91c0");
   act(*remove_verb, action, arguments, remove);
 }

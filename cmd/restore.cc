@@ -143,13 +143,15 @@ void add_restore(CLI::App& root, Action& action) {
   workflow::RestoreRequest& request = arguments->request;
   verb->add_option("SNAPSHOT", request.snapshot,
                    "A record's name, a snapshot's id or the start of one, or latest");
-  verb->add_option("--target", arguments->target, "Folder to restore to: new, or empty");
+  verb->add_option("--target", arguments->target, "Folder to restore to: new, or empty")
+      ->type_name("DIR");
   verb->add_option("--resource", arguments->resource,
                    "Carry out this MetadataRestore, in a pod that mounts its claim at the target");
   verb->add_option("--location", request.location, "The BackupLocation that holds it");
   verb->add_option("--policy", request.policy, "Whose latest");
   verb->add_option("--include", request.options.include,
                    "Only what matches: /data/pki, or a name at any depth; may be repeated")
+      ->type_name("PATTERN")
       ->take_all()
       ->expected(1);
   verb->add_option("--overwrite", arguments->overwrite,

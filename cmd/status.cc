@@ -179,7 +179,8 @@ void add_status(CLI::App& root, Action& action) {
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
   verb->add_option("NAME", arguments->request.only,
-                   "Only these: backuplocation/NAME, policy/NAME, or a NAME");
+                   "Only these: backuplocation/NAME, policy/NAME, or a NAME")
+      ->type_name("KIND/NAME");
   verb->add_option("--max-age", arguments->max_age,
                    "How old a last good backup may be, instead of what its schedule says");
   verb->add_flag("--deep", arguments->request.deep,

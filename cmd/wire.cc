@@ -349,6 +349,10 @@ std::string user_agent() {
   return fmt::format("kubectl-kubedr/{}", kVersion);
 }
 
+kube::ConfigNames kubeconfig_names(const Context& context) {
+  return kube::config_names(context.flags.kube, surroundings(context.environment));
+}
+
 std::string name_space_of(const Context& context) {
   if (!context.flags.name_space.empty()) return context.flags.name_space;
   const std::string& from_environment = context.environment.get("KUBEDR_NAMESPACE");

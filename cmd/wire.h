@@ -6,6 +6,7 @@
 
 #include "cluster/cluster.h"
 #include "cmd/context.h"
+#include "kube/kubeconfig.h"
 #include "workflow/services.h"
 
 namespace kubedr::cmd {
@@ -36,6 +37,11 @@ void push(const std::string& url, const std::string& metrics, const Call& call);
 
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();
+
+// What the kubeconfig has for --context, --cluster and --user.
+//
+// errors   usage: a kubeconfig that cannot be read
+kube::ConfigNames kubeconfig_names(const Context& context);
 
 // The namespace that flags and environment mean.
 std::string name_space_of(const Context& context);

@@ -236,6 +236,12 @@ std::vector<fs::path> config_files(const Flags& flags, const Surroundings& surro
   return files;
 }
 
+Merged load_files(const Flags& flags, const Surroundings& surroundings) {
+  Merged merged;
+  for (const fs::path& file : config_files(flags, surroundings)) merge_file(merged, file);
+  return merged;
+}
+
 std::vector<std::string> names(const Entries& entries) {
   std::vector<std::string> names;
   for (const auto& [name, entry] : entries) names.push_back(name);
@@ -537,9 +543,7 @@ Config finish(Config config, const Choice& choice, const Flags& flags,
 }  // namespace
 
 Config load_config(const Flags& flags, const Surroundings& surroundings) {
-  Merged merged;
-  for (const fs::path& file : config_files(flags, surroundings)) merge_file(merged, file);
-
+  const Merged merged = load_files(flags, surroundings);
   const bool chosen = !flags.context.empty() || !flags.cluster.empty() || !flags.user.empty();
   if (merged.empty() && !chosen) {
     if (is_in_pod(surroundings)) {
@@ -560,6 +564,11 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
     fail("no server found for " + choice.cluster.label(), "the entry needs a server");
   }
   return finish(std::move(config), choice, flags, surroundings);
+}
+
+ConfigNames config_names(const Flags& flags, const Surroundings& surroundings) {
+  const Merged merged = load_files(flags, surroundings);
+  return {names(merged.contexts), names(merged.clusters), names(merged.users)};
 }
 
 }  // namespace kubedr::kube

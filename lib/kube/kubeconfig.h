@@ -81,6 +81,16 @@ struct Config {
 //          not exist`, `cluster "nope" does not exist`
 Config load_config(const Flags& flags, const Surroundings& surroundings);
 
+// What --context, --cluster and --user can name.
+struct ConfigNames {
+  std::vector<std::string> contexts;
+  std::vector<std::string> clusters;
+  std::vector<std::string> users;
+};
+
+// errors   as load_config, of the files alone
+ConfigNames config_names(const Flags& flags, const Surroundings& surroundings);
+
 }  // namespace kubedr::kube
 
 #endif  // KUBEDR_KUBE_KUBECONFIG_H

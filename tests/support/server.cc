@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "support/live_log.h"
 
 namespace kubedr::test {
@@ -82,6 +83,18 @@ bool have_right(bool granted, const std::string& what) {
   if (granted) return true;
   if (!may_skip()) FAIL("no right to " << what << ": run as root, or set KUBEDR_SKIP_MISSING=1");
   MESSAGE("skipped, no right to " << what);
+  return false;
+}
+
+bool have_program(const std::string& name) {
+  for (const std::string& folder : split(variable("PATH"), ':')) {
+    if (::access((folder + "/" + name).c_str(), X_OK) == 0) return true;
+  }
+  if (may_skip()) {
+    MESSAGE("skipped, " << name << " is missing");
+  } else {
+    FAIL(name << " is missing: install it, or set KUBEDR_SKIP_MISSING=1");
+  }
   return false;
 }
 

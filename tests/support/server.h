@@ -23,9 +23,14 @@ std::filesystem::path find_server(const std::string& name);
 // KUBEDR_SKIP_MISSING=1: then the case should return early, see below.
 bool have_server(const std::string& name);
 
+// The same for a program of this machine, in PATH: a shell, a linter.
+bool have_program(const std::string& name);
+
 // First line of a test case: KUBEDR_NEEDS("etcd");
 #define KUBEDR_NEEDS(name) \
   if (!kubedr::test::have_server(name)) return
+#define KUBEDR_NEEDS_PROGRAM(name) \
+  if (!kubedr::test::have_program(name)) return
 
 // The same for what root may do: KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
 bool have_right(bool granted, const std::string& what);
