@@ -6,6 +6,7 @@
 // errors   none: whoever presses a key wants no message, and never to wait
 // source   cobra's __complete, which kubectl speaks with plugins
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
@@ -154,14 +156,23 @@ class Completion {
  private:
   void find() {
     if (line_.may_be_flag() && line_.word().starts_with('-')) return find_flags();
-    if (line_.may_be_verb()) return find_verbs();
+    if (line_.may_be_verb()) return find_verbs(line_.verb());
     if (line_.valued() != nullptr) find_values(*line_.valued());
   }
 
-  void find_verbs() {
-    for (const CLI::App* verb : verbs_of(line_.verb())) {
+  void find_verbs(const CLI::App& above) {
+    for (const CLI::App* verb : verbs_of(above)) {
       add({verb->get_name(), verb->get_description()});
     }
+  }
+
+  // For `help`, whose values are verbs.
+  void find_verbs_of_root() {
+    const CLI::App* verb = line_.verb().get_parent();
+    for (const std::string& word : line_.positionals()) {
+      if (verb != nullptr) verb = verb_named(*verb, word);
+    }
+    if (verb != nullptr) find_verbs(*verb);
   }
 
   void find_flags() {
@@ -176,6 +187,7 @@ class Completion {
   void find_values(const CLI::Option& option) {
     for (const std::string& choice : choices_of(option)) add({choice, ""});
     const std::string value = value_name(option);
+    if (value == "VERB") find_verbs_of_root();
     if (value == "FILE") answer_.directive = kFiles;
     if (value == "FOLDER" || value == "DIR") answer_.directive = kFoldersOnly;
     if (value == "CONTEXT" || value == "CLUSTER" || value == "USER") find_in_kubeconfig(value);
@@ -230,7 +242,15 @@ class Completion {
   bool hanging_ = false;
 };
 
+// A credential plugin shall ask nothing and say nothing into the line that is being typed.
+void leave_terminal() {
+  const FileDescriptor nothing = open_file("/dev/null", O_RDWR);
+  dup2(nothing.get(), STDIN_FILENO);
+  dup2(nothing.get(), STDERR_FILENO);
+}
+
 int run(const CLI::App& root, const std::vector<std::string>& words, const Context& context) {
+  leave_terminal();
   try {
     return Completion(Line(root, words), context).run();
   } catch (const Error&) {  // a kubeconfig that cannot be read has no names

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "cmd/line.h"
 #include "cmd/tree.h"
 
 namespace kubedr::cmd {
@@ -116,17 +117,16 @@ void add_output_flags(CLI::App& root, Flags& flags) {
       ->group(kOutput);
   root.add_flag("--no-headers", flags.no_headers, "No header line in tables")->group(kOutput);
   root.add_flag("-q,--quiet", flags.quiet, "No progress and no warnings")->group(kOutput);
+  root.add_option("--progress", flags.progress,
+                  "How far long work is: auto (on a terminal, and now and then in a log), json (an "
+                  "object a second, to stderr) or none")
+      ->check(CLI::IsMember({"auto", "json", "none"}))
+      ->group(kOutput);
   root.add_option("--v", flags.verbosity, "More log lines: -v steps, -vv requests")
       ->type_name("LEVEL")
       ->group(kOutput);
   root.add_flag("--no-color", flags.no_color, "No colours (also NO_COLOR)")->group(kOutput);
   root.add_flag("--yes", flags.yes, "Answer yes to every question")->group(kOutput);
-}
-
-std::vector<std::string> verb_names(const CLI::App& root) {
-  std::vector<std::string> names;
-  for (const CLI::App* verb : verbs_of(root)) names.push_back(verb->get_name());
-  return names;
 }
 
 std::vector<std::string> long_flags(const CLI::App& app) {
@@ -137,25 +137,15 @@ std::vector<std::string> long_flags(const CLI::App& app) {
   return names;
 }
 
-// The first word that is neither a flag nor a flag's value: the verb, or what was meant to be one.
-std::string first_word(const CLI::App& root, const std::vector<std::string>& arguments) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (!arguments[i].starts_with('-')) return arguments[i];
-    const CLI::Option* option = root.get_option_no_throw(arguments[i]);
-    if (option != nullptr && option->get_items_expected_max() > 0) ++i;
-  }
-  return "";
-}
-
 std::string suggestion(const std::string& meant) {
   return meant.empty() ? "" : fmt::format("\n\nDid you mean this?\n  {}", meant);
 }
 
-std::string explain_unknown_flag(const CLI::App& root, const CLI::App* verb,
-                                 const std::vector<std::string>& arguments) {
-  std::vector<std::string> known = long_flags(root);
-  if (verb != nullptr) {
-    const std::vector<std::string> own = long_flags(*verb);
+// Empty where all flags are known.
+std::string explain_unknown_flag(const CLI::App& verb, const std::vector<std::string>& arguments) {
+  std::vector<std::string> known;
+  for (const CLI::App* app = &verb; app != nullptr; app = app->get_parent()) {
+    const std::vector<std::string> own = long_flags(*app);
     known.insert(known.end(), own.begin(), own.end());
   }
   for (const std::string& argument : arguments) {
@@ -165,6 +155,12 @@ std::string explain_unknown_flag(const CLI::App& root, const CLI::App* verb,
     return fmt::format("unknown flag: {}{}", name, suggestion(closest(name, known)));
   }
   return "";
+}
+
+// "kubectl kubedr key".
+std::string typed_path(const CLI::App& verb) {
+  const std::string path = path_of(verb);
+  return path.empty() ? "kubectl kubedr" : "kubectl kubedr " + path;
 }
 
 // Global flags may stand behind the verb, as with kubectl.
@@ -216,6 +212,7 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_repair(root, action);
   add_sync(root, action);
   add_version(root, action);
+  add_help(root, action);
   add_completion(root, action);
   add_complete(root, action);
   add_docs(root, action);
@@ -246,20 +243,26 @@ std::vector<std::string> normalize_arguments(int argc, char** argv) {
   return arguments;
 }
 
+std::string unknown_verb(const CLI::App& above, const std::string& word) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : verbs_of(above)) names.push_back(verb->get_name());
+  return fmt::format("unknown command \"{}\" for \"{}\"{}", word, typed_path(above),
+                     suggestion(closest(word, names)));
+}
+
 std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
                                 const std::vector<std::string>& arguments) {
-  const std::string word = first_word(root, arguments);
-  const std::vector<std::string> verbs = verb_names(root);
-  const std::vector<CLI::App*> chosen = root.get_subcommands();
-  if (chosen.empty() && word.empty()) return "which verb? kubectl kubedr --help lists them";
-  const bool is_verb = std::find(verbs.begin(), verbs.end(), word) != verbs.end();
-  if (chosen.empty() && !is_verb) {
-    return fmt::format("unknown command \"{}\" for \"kubectl kubedr\"{}", word,
-                       suggestion(closest(word, verbs)));
+  std::vector<std::string> words = arguments;
+  words.emplace_back();  // all of them are finished
+  const Line line(root, words);
+  const bool wants_verb = !verbs_of(line.verb()).empty();
+  if (wants_verb && !line.positionals().empty()) {
+    return unknown_verb(line.verb(), line.positionals().front());
   }
-  const std::string flag =
-      explain_unknown_flag(root, chosen.empty() ? nullptr : chosen.front(), arguments);
-  return flag.empty() ? std::string(error.what()) : flag;
+  const std::string flag = explain_unknown_flag(line.verb(), arguments);
+  if (!flag.empty()) return flag;
+  if (!wants_verb) return error.what();
+  return fmt::format("which verb? {} --help lists them", typed_path(line.verb()));
 }
 
 bool asks_for_json(const std::vector<std::string>& arguments) {

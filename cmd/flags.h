@@ -30,6 +30,7 @@ struct Flags {
   std::string output = "table";
   bool no_headers = false;
   bool quiet = false;
+  std::string progress = "auto";
   int verbosity = 0;
   bool no_color = false;
   bool yes = false;
@@ -51,6 +52,9 @@ std::vector<std::string> normalize_arguments(int argc, char** argv);
 // The last words for a line that could not be parsed, with what was probably meant.
 std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
                                 const std::vector<std::string>& arguments);
+
+// "unknown command "x" for "kubectl kubedr key"", with what was probably meant.
+std::string unknown_verb(const CLI::App& above, const std::string& word);
 
 // Whether a line that could not be parsed asks for its failure as JSON.
 bool asks_for_json(const std::vector<std::string>& arguments);
@@ -105,6 +109,7 @@ void add_completion(CLI::App& root, Action& action);
 void add_docs(CLI::App& root, Action& action);
 void add_dump(CLI::App& root, Action& action);
 void add_forget(CLI::App& root, Action& action);
+void add_help(CLI::App& root, Action& action);
 void add_init(CLI::App& root, Action& action);
 void add_install(CLI::App& root, Action& action);
 void add_key(CLI::App& root, Action& action);

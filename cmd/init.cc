@@ -87,8 +87,8 @@ void add_init(CLI::App& root, Action& action) {
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr init local-minio\n"
-      "  kubectl kubedr init local-minio --url https://minio:9000 --bucket etcd --credentials "
-      "minio-creds\n"
+      "  kubectl kubedr init offsite --url https://minio:9000 --bucket etcd \\\n"
+      "      --credentials minio-creds\n"
       "  RESTIC_PASSWORD_FILE=pw kubectl kubedr init --repo /mnt/backups\n\n"
       "Exit codes: 0 done, 1 there is a repository already, 3 done but not published.");
   verb->callback([&action, arguments] {

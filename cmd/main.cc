@@ -45,14 +45,12 @@ Error bug(const std::exception& error) {
                "this is a bug: please report it with the output of -v=2");
 }
 
-int run(const cmd::Flags& flags, const cmd::Environment& environment, const cmd::Action& action) {
+int run(const cmd::Flags& flags, const cmd::Environment& environment, const cmd::Terminal& terminal,
+        const cmd::Action& action) {
   const SystemClock clock;
   SystemRandom random;
   CallScope scope{Call(clock)};
   cmd::Signals signals(scope);
-  const bool no_color =
-      flags.no_color || !environment.get("NO_COLOR").empty() || environment.get("TERM") == "dumb";
-  const cmd::Terminal terminal(flags.quiet, no_color);
   const cmd::Context context{flags, environment, terminal, clock, random, scope.call(), signals};
   return action(context);
 }
@@ -78,10 +76,12 @@ int parse_and_run(int argc, char** argv) {
   flags.kube.password = Secret(flags.password);
   wipe(flags.token.data(), flags.token.size());
   wipe(flags.password.data(), flags.password.size());
-  log::start(flags.verbosity, flags.quiet);
   const cmd::Environment environment(environ);
+  const bool no_color = flags.no_color || !environment.get("NO_COLOR").empty();
+  const cmd::Terminal terminal(flags.quiet, no_color, environment.get("TERM") == "dumb");
+  log::start(flags.verbosity, flags.quiet, terminal.stderr_is_terminal());
   try {
-    return run(flags, environment, action);
+    return run(flags, environment, terminal, action);
   } catch (const Error& error) {
     report(error, flags.output == "json");
     return exit_code(error.kind());

@@ -5,11 +5,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
-
-#include "base/text.h"
 
 namespace kubedr::cmd {
 namespace {
@@ -30,12 +27,6 @@ const char* code_of(Colour colour) {
   return "";
 }
 
-// A terminal that was closed meanwhile makes these fail: progress is never worth an error.
-void write_quietly(const std::string& text) {
-  const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
-  static_cast<void>(ignored);
-}
-
 // Switches a terminal's echo off while it lives.
 class NoEcho {
  public:
@@ -49,7 +40,7 @@ class NoEcho {
   ~NoEcho() {
     if (!changed_) return;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_);
-    write_quietly("\n");  // the one that was typed was not shown either
+    write_to_stderr("\n");  // the one that was typed was not shown either
   }
 
   NoEcho(const NoEcho&) = delete;
@@ -71,9 +62,14 @@ void wait_for_input(const Call& call) {
 
 }  // namespace
 
+void write_to_stderr(const std::string& text) {
+  const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
+  static_cast<void>(ignored);
+}
+
 std::optional<Secret> ask(const std::string& question, bool hidden, const Call& call) {
   if (isatty(STDIN_FILENO) != 1) return std::nullopt;
-  write_quietly(question);
+  write_to_stderr(question);
   std::optional<NoEcho> no_echo;
   if (hidden) no_echo.emplace();
   wait_for_input(call);
@@ -86,58 +82,14 @@ std::optional<Secret> ask(const std::string& question, bool hidden, const Call& 
   return answer;
 }
 
-Terminal::Terminal(bool quiet, bool no_color)
+Terminal::Terminal(bool quiet, bool no_color, bool dumb)
     : quiet_(quiet),
-      stdout_colour_(!no_color && isatty(STDOUT_FILENO) == 1),
-      stderr_is_terminal_(isatty(STDERR_FILENO) == 1) {}
+      stdout_colour_(!no_color && !dumb && isatty(STDOUT_FILENO) == 1),
+      stderr_is_terminal_(!dumb && isatty(STDERR_FILENO) == 1) {}
 
 std::string Terminal::paint(Colour colour, std::string_view text) const {
   if (!stdout_colour_ || colour == Colour::plain) return std::string(text);
   return fmt::format("{}{}\033[0m", code_of(colour), text);
-}
-
-ProgressLine::ProgressLine(const Terminal& terminal, const Clock& clock)
-    : clock_(clock), enabled_(terminal.stderr_is_terminal() && !terminal.quiet()) {}
-
-ProgressLine::~ProgressLine() {
-  end();
-}
-
-void ProgressLine::begin(std::string_view step, std::uint64_t total_bytes) {
-  step_ = step;
-  total_ = total_bytes;
-  done_ = 0;
-  begun_ = clock_.steady();
-  draw();
-}
-
-void ProgressLine::advance(std::uint64_t bytes) {
-  done_ += bytes;
-  if (clock_.steady() - drawn_ >= std::chrono::milliseconds(100)) draw();
-}
-
-void ProgressLine::end() {
-  if (!visible_) return;
-  write_quietly("\r\033[K");
-  visible_ = false;
-}
-
-void ProgressLine::draw() {
-  if (!enabled_) return;
-  drawn_ = clock_.steady();
-  const double seconds = std::chrono::duration<double>(drawn_ - begun_).count();
-  std::string line = fmt::format("\r\033[K{}", step_);
-  if (done_ > 0) line += "  " + human_size(done_);
-  if (done_ > 0 && total_ > 0) {
-    line += fmt::format(" of {}  {}%", human_size(total_),
-                        std::min<std::uint64_t>(100, done_ * 100 / total_));
-  }
-  if (done_ > 0 && seconds > 0.5) {
-    line += fmt::format(
-        "  {}/s", human_size(static_cast<std::uint64_t>(static_cast<double>(done_) / seconds)));
-  }
-  write_quietly(line);
-  visible_ = true;
 }
 
 }  // namespace kubedr::cmd

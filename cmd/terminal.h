@@ -8,7 +8,6 @@
 #include "base/call.h"
 #include "base/clock.h"
 #include "base/secret.h"
-#include "workflow/services.h"
 
 namespace kubedr::cmd {
 
@@ -20,12 +19,17 @@ enum class Colour { plain, red, yellow, green, bold };
 // errors   interrupted and the like, from the call
 std::optional<Secret> ask(const std::string& question, bool hidden, const Call& call);
 
+// A stderr that was closed meanwhile makes it fail, which is nobody's concern: for what is not
+// worth an error.
+void write_to_stderr(const std::string& text);
+
 // The two output streams and what can be done with them.
 class Terminal {
  public:
   // Colour only on a terminal, and not with --no-color, NO_COLOR or TERM=dumb.
-  Terminal(bool quiet, bool no_color);
+  Terminal(bool quiet, bool no_color, bool dumb);
 
+  // A terminal that can take a line back.
   bool stderr_is_terminal() const { return stderr_is_terminal_; }
 
   bool quiet() const { return quiet_; }
@@ -37,31 +41,6 @@ class Terminal {
   bool quiet_;
   bool stdout_colour_;
   bool stderr_is_terminal_;
-};
-
-// One line on stderr, redrawn ten times a second, gone when the step ends. Nothing where stderr is
-// no terminal.
-class ProgressLine final : public workflow::Progress {
- public:
-  // Both must outlive this.
-  ProgressLine(const Terminal& terminal, const Clock& clock);
-  ~ProgressLine() override;
-
-  void begin(std::string_view step, std::uint64_t total_bytes) override;
-  void advance(std::uint64_t bytes) override;
-  void end() override;
-
- private:
-  void draw();
-
-  const Clock& clock_;
-  const bool enabled_;
-  std::string step_;
-  std::uint64_t total_ = 0;
-  std::uint64_t done_ = 0;
-  SteadyTime begun_{};
-  SteadyTime drawn_{};
-  bool visible_ = false;
 };
 
 }  // namespace kubedr::cmd

@@ -22,6 +22,7 @@
 #include "cluster/bare_cluster.h"
 #include "cluster/manifest_cluster.h"
 #include "cmd/print.h"
+#include "cmd/progress.h"
 #include "health/exposition.h"
 #include "http/client.h"
 #include "http/url.h"
@@ -218,6 +219,12 @@ std::chrono::milliseconds request_timeout(const std::string& text) {
               "corresponding time unit (e.g. 1s | 2m | 3h)");
 }
 
+kube::Client make_client(const Context& context) {
+  const Flags& flags = context.flags;
+  return {kube::load_config(flags.kube, surroundings(context.environment)), user_agent(),
+          request_timeout(flags.request_timeout), context.clock};
+}
+
 std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
   const Flags& flags = context.flags;
   if (!flags.repo.empty() && !flags.manifests.empty()) {
@@ -229,10 +236,8 @@ std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
         std::vector<std::filesystem::path>(flags.manifests.begin(), flags.manifests.end()),
         name_space_of(context), context.clock);
   }
-  kube::Client client(kube::load_config(flags.kube, surroundings(context.environment)),
-                      user_agent(), request_timeout(flags.request_timeout), context.clock);
   const std::string name_space = flags.all_namespaces ? "" : name_space_of(context);
-  return std::make_unique<cluster::ApiCluster>(std::move(client), name_space, context.clock);
+  return std::make_unique<cluster::ApiCluster>(make_client(context), name_space, context.clock);
 }
 
 // Where a Pushgateway takes metrics: "http://gateway:9091" means its job kubedr.
@@ -290,7 +295,10 @@ std::string user_name() {
 
 Wired::Wired(const Context& context)
     : cluster_(make_cluster(context)),
-      progress_(std::make_unique<ProgressLine>(context.terminal, context.clock)) {
+      progress_(std::make_unique<ProgressReport>(
+          progress_style(context.flags.progress, context.flags.quiet,
+                         context.terminal.stderr_is_terminal()),
+          context.clock)) {
   const std::string& pod = context.environment.get("MY_POD_NAME");
   const bool folders_allowed = cluster_->mode() != "cluster";
   services_ = std::unique_ptr<workflow::Services>(
@@ -347,6 +355,13 @@ void push(const std::string& url, const std::string& metrics, const Call& call) 
 
 std::string user_agent() {
   return fmt::format("kubectl-kubedr/{}", kVersion);
+}
+
+workflow::ServerVersion api_server_version(const Context& context) {
+  kube::Client client = make_client(context);
+  const Json version = client.get("/version", {}, context.call);
+  return {"kubernetes", client.config().context, client.config().server,
+          find_string(version, {"gitVersion"}).value_or(""), ""};
 }
 
 kube::ConfigNames kubeconfig_names(const Context& context) {

@@ -8,6 +8,7 @@
 #include "cmd/context.h"
 #include "kube/kubeconfig.h"
 #include "workflow/services.h"
+#include "workflow/versions.h"
 
 namespace kubedr::cmd {
 
@@ -24,7 +25,7 @@ class Wired {
 
  private:
   std::unique_ptr<cluster::Cluster> cluster_;
-  std::unique_ptr<ProgressLine> progress_;
+  std::unique_ptr<workflow::Progress> progress_;
   std::unique_ptr<workflow::Services> services_;
 };
 
@@ -37,6 +38,11 @@ void push(const std::string& url, const std::string& metrics, const Call& call);
 
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();
+
+// What the API server says of itself.
+//
+// errors   as kube::Client
+workflow::ServerVersion api_server_version(const Context& context);
 
 // What the kubeconfig has for --context, --cluster and --user.
 //

@@ -22,11 +22,12 @@ spdlog::level::level_enum level_of(Level level) {
 
 }  // namespace
 
-void start(int verbosity, bool quiet) {
+void start(int verbosity, bool quiet, bool terminal) {
   auto logger = std::make_shared<spdlog::logger>(  // shared: spdlog's registry wants it so
       "kubedr", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   // People read warnings between other lines of a terminal; the times matter when tracing.
-  logger->set_pattern(verbosity > 0 ? "%H:%M:%S.%e %l: %v" : "%l: %v");
+  logger->set_pattern(std::string(terminal ? "\r\033[K" : "") +
+                      (verbosity > 0 ? "%H:%M:%S.%e %l: %v" : "%l: %v"));
   logger->set_level(quiet            ? spdlog::level::err
                     : verbosity >= 2 ? spdlog::level::debug
                     : verbosity == 1 ? spdlog::level::info

@@ -12,8 +12,9 @@ namespace kubedr::log {
 
 enum class Level { debug, info, warn };
 
-// Once, before the first thread; `quiet` drops warnings too.
-void start(int verbosity, bool quiet);
+// Once, before the first thread; `quiet` drops warnings too. `terminal`: a line of progress may
+// stand where the next log line begins, and gives way to it.
+void start(int verbosity, bool quiet, bool terminal);
 
 bool enabled(Level level);
 void write(Level level, const std::string& text);

@@ -281,7 +281,12 @@ class Checker {
     if (chosen.empty()) return;
     const std::unordered_set<PackId> wanted(chosen.begin(), chosen.end());
     std::unordered_map<PackId, std::vector<PackEntry>> entries;
-    for (const PackId& id : chosen) entries[id];
+    std::uint64_t total = 0;
+    for (const PackId& id : chosen) {
+      entries[id];
+      total += packs_.at(id).size;
+    }
+    progress_(0, total);
     index_.each([&](const Index::Place& place) {
       if (wanted.count(place.pack) != 0) entries[place.pack].push_back(place.entry);
     });
@@ -294,7 +299,7 @@ class Checker {
       const std::lock_guard guard(mutex);
       ++report_.packs_read;
       report_.bytes_read += bytes;
-      progress_(bytes);
+      progress_(bytes, total);
       for (const std::string& text : wrong) {
         error("pack-damaged", data_path(chosen[i]),
               fmt::format("pack {}: {}", chosen[i].hex(), text), kForgetBroken);

@@ -56,8 +56,8 @@ struct CheckReport {
   std::uint64_t whole_snapshots() const;
 };
 
-// Told of packs' bytes as they are read, by one thread at a time.
-using CheckProgress = std::function<void(std::uint64_t bytes)>;
+// Told of packs' bytes as they are read, and of how many will be, by one thread at a time.
+using CheckProgress = std::function<void(std::uint64_t bytes, std::uint64_t total)>;
 
 // Looks at everything: index files, packs and their sizes, snapshots, trees, keys, locks, and with
 // `read_data` every byte. Damage is a problem in the report, never an error. `password` is the one

@@ -476,6 +476,7 @@ class Restorer {
     const std::optional<struct stat> there = find_there(folder, node.name);
     if (there && stays(*there, node, options_.overwrite)) {
       ++result_.unchanged;
+      tell(node.size);
       return;
     }
     NewFile file(folder.fd.get(), node.name, path, random_);
@@ -530,7 +531,12 @@ class Restorer {
       }
       last = &piece;
       file.write(plain, piece.offset);
+      tell(plain.size());
     }
+  }
+
+  void tell(std::uint64_t bytes) const {
+    if (options_.progress) options_.progress(bytes);
   }
 
   ByteView open(const Piece& piece, const Load& from, const std::optional<Bytes>& bytes,

@@ -124,11 +124,15 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
                         ? repository.unlocked(call)
                         : repository.lock_exclusive(services.owner, services.lock_retry, call);
   services.progress.begin("check", 0);
+  bool reads = false;
+  const auto read = [&](std::uint64_t bytes, std::uint64_t total) {
+    if (!reads) services.progress.begin("read data", total);
+    reads = true;
+    services.progress.advance(bytes);
+  };
   CheckedRepository checked{opened.store->location(),
-                            repo::check(
-                                repository, opened.password, request.read_data,
-                                [&](std::uint64_t bytes) { services.progress.advance(bytes); },
-                                services.random, lock.scope())};
+                            repo::check(repository, opened.password, request.read_data, read,
+                                        services.random, lock.scope())};
   services.progress.end();
   const crd::LastCheck result{services.clock.now(), checked.report.errors() > 0};
   note(services, location.ref, crd::kLastCheckAnnotation, crd::to_annotation(result), call);

@@ -204,8 +204,10 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   make_target(report.target, request.options.overwrite);
   services.progress.begin(
       "restore", chosen.snapshot.summary ? chosen.snapshot.summary->total_bytes_processed : 0);
-  report.tree = repo::restore_tree(repository, index, chosen.snapshot.tree, report.target,
-                                   request.options, services.random, held);
+  repo::RestoreOptions options = request.options;
+  options.progress = [&](std::uint64_t bytes) { services.progress.advance(bytes); };
+  report.tree = repo::restore_tree(repository, index, chosen.snapshot.tree, report.target, options,
+                                   services.random, held);
   services.progress.end();
   if (const auto node = find_database(repository, index, chosen.snapshot.tree, held)) {
     verify_database(report, *node, held);

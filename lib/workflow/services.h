@@ -18,7 +18,7 @@ namespace kubedr::workflow {
 
 // Told how far the work is; what is shown of it, and where, is the implementation's.
 //
-// threads  called by the workflow's thread only
+// threads  advance() is called by any, the rest by the workflow's only
 class Progress {
  public:
   virtual ~Progress() = default;

@@ -62,6 +62,30 @@ const crd::Record* find_record(const std::vector<crd::Record>& records, const st
   return nullptr;
 }
 
+// What a name that nothing has was meant to be: a record's, or as many digits of an id.
+std::string meant_by(const std::string& wanted, const std::vector<repo::SavedSnapshot>& snapshots,
+                     const std::vector<crd::Record>& records) {
+  std::vector<std::string> names;
+  for (const crd::Record& record : records) names.push_back(record.ref.name);
+  for (const repo::SavedSnapshot& saved : snapshots) {
+    names.push_back(saved.id.hex().substr(0, std::max<std::size_t>(8, wanted.size())));
+  }
+  return closest(wanted, names);
+}
+
+// errors   not_found, in restic's words and with what was probably meant
+void require_id(const std::string& wanted, const std::vector<repo::SavedSnapshot>& snapshots,
+                const std::vector<crd::Record>& records) {
+  const bool known = std::any_of(
+      snapshots.begin(), snapshots.end(),
+      [&](const repo::SavedSnapshot& saved) { return saved.id.hex().starts_with(wanted); });
+  if (known && !wanted.empty()) return;
+  const std::string meant = meant_by(wanted, snapshots, records);
+  throw Error(ErrorKind::not_found, "no matching ID found for prefix \"" + wanted + "\"",
+              meant.empty() ? "kubectl kubedr snapshots lists what there is"
+                            : "did you mean \"" + meant + "\"?");
+}
+
 // Of one policy; a restored cluster has another etcd than before, but is the same cluster.
 bool same_owner(const ListedSnapshot& a, const ListedSnapshot& b) {
   if (a.policy != b.policy || a.name_space != b.name_space) return false;
@@ -138,6 +162,7 @@ ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots
   const crd::Record* record = find_record(records, wanted);
   const std::string id = record == nullptr ? wanted : record->snapshot_id;
   require_undamaged(snapshots, damaged, id);
+  if (record == nullptr) require_id(wanted, snapshots, records);
   const repo::SavedSnapshot& found = repo::find_snapshot(snapshots, id);
   if (record != nullptr && !names(*record, found)) {
     throw Error(ErrorKind::usage,

@@ -202,6 +202,7 @@ TEST_CASE("completion: verbs, flags and the values that can be listed") {
   CHECK(flags.directive == ":4");
   CHECK(offered({"backup", "--etcd-cacert", ""}).directive == ":0");  // files
   CHECK(offered({"restore", "--target", ""}).directive == ":16");     // folders
+  CHECK(offered({"help", "key", "a"}).candidates == Words{"add"});
   CHECK(offered({"no-such-verb", ""}).candidates.empty());
   CHECK(offered({"backup", "--", "--"}).candidates.empty());
   CHECK(offered({}).has("backup"));

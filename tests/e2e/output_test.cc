@@ -287,6 +287,11 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
        {Case{{"backpu"}, "unknown command \"backpu\" for \"kubectl kubedr\"", "backup"},
         Case{{"snapshot"}, "unknown command \"snapshot\"", "snapshots"},
         Case{{"-n", "kubedr-system", "statuss"}, "unknown command \"statuss\"", "status"},
+        Case{{"key", "lst"}, "unknown command \"lst\" for \"kubectl kubedr key\"", "list"},
+        Case{{"help", "backpu"}, "unknown command \"backpu\" for \"kubectl kubedr\"", "backup"},
+        Case{{"key", "add", "--new-pasword-file", "x"},
+             "unknown flag: --new-pasword-file",
+             "--new-password-file"},
         Case{{"backup", "--etcd-endpont", "x"}, "unknown flag: --etcd-endpont", "--etcd-endpoint"},
         Case{{"backup", "--etcd-endpont=x"}, "unknown flag: --etcd-endpont", "--etcd-endpoint"},
         Case{{"status", "--no-header"}, "unknown flag: --no-header", "--no-headers"},
@@ -310,6 +315,58 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
     CHECK_FALSE(has(result.err, "Did you mean"));
     CHECK(has(result.err, "error: "));
   }
+}
+
+TEST_CASE("output: a mistyped name is told what was probably meant") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("mistyped");
+  make_backup(plane, "mistyped");
+  const std::string record =
+      plane.get("MetadataBackupPolicy", "mistyped").at("status").at("mbrName").get<std::string>();
+  std::string wrong = record;
+  wrong.back() = wrong.back() == '0' ? '1' : '0';
+  const std::string id = record.substr(4);
+  const std::string wrong_id = wrong.substr(4);
+  for (const auto& [args, meant] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"backup", "mistypd"}, "mistyped"},
+           {{"check", "--location", "mistyped1"}, "mistyped"},
+           {{"status", "mistypde"}, "mistyped"},
+           {{"ls", wrong, "--location", "mistyped"}, record},
+           {{"ls", wrong_id, "--location", "mistyped"}, id}}) {
+    CAPTURE(args);
+    const RunResult result = plane.kubedr(args);
+    CHECK(result.exit.code == 4);
+    CHECK_MESSAGE(has(result.err, "did you mean \"" + meant + "\"?"), result.err);
+  }
+}
+
+TEST_CASE("version --server: everybody who was asked, and who did not answer") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("versions");
+  REQUIRE(plane.kubedr({"init", "versions", "--repository-version", "1"}).ok());
+  plane.add_policy("versions-away",
+                   {{"etcdEndpoint", fmt::format("https://127.0.0.1:{}", free_port())}});
+  const RunResult result = plane.kubedr({"version", "--server", "-o", "json"});
+  CHECK(result.exit.code == 20);
+  const Json servers = parse_json(result.out, "stdout").at("servers");
+  const auto version_of = [&](const std::string& of, const std::string& name) {
+    for (const Json& one : servers) {
+      if (one.at("of") == of && (name.empty() || one.at("name") == name)) {
+        return one.at("version").get<std::string>();
+      }
+    }
+    return std::string("not asked");
+  };
+  CHECK(version_of("kubernetes", "").starts_with("v1.36."));
+  CHECK(version_of("etcd", "versions").starts_with("3.6."));
+  CHECK(version_of("repository", "versions") == "1");
+  CHECK(version_of("etcd", "versions-away").empty());
+  CHECK(version_of("repository", "versions-away").empty());  // no repository yet
+  CHECK(has(result.err, "warning: etcd: https://127.0.0.1:"));
+  CHECK(has(plane.kubedr({"version", "--server"}).out, "SERVER"));
+  CHECK(test::kubedr({"-s", "https://127.0.0.1:1", "version", "--server"}).exit.code == 20);
 }
 
 TEST_CASE("help: every verb begins with what to type and ends with examples") {

@@ -17,7 +17,8 @@ CheckReport check(World& world, bool read_data = true) {
   ReadData read;
   if (read_data) read.kind = ReadData::Kind::all;
   return repo::check(
-      repository, Secret("pw"), read, [](std::uint64_t) {}, world.random, world.call);
+      repository, Secret("pw"), read, [](std::uint64_t, std::uint64_t) {}, world.random,
+      world.call);
 }
 
 std::vector<std::string> codes(const CheckReport& report, Problem::Severity severity) {
@@ -212,8 +213,8 @@ TEST_CASE("check: a subset of the data is what was asked for") {
   const Repository repository = world.open(world.store);
   const auto read = [&](const std::string& subset) {
     return repo::check(
-               repository, Secret("pw"), parse_read_data_subset(subset), [](std::uint64_t) {},
-               world.random, world.call)
+               repository, Secret("pw"), parse_read_data_subset(subset),
+               [](std::uint64_t, std::uint64_t) {}, world.random, world.call)
         .packs_read;
   };
   CHECK(read("1/1") == 4);

@@ -1,0 +1,22 @@
+# For a program that needs no library of the machine it runs on: Debian's archives in place of its shared libraries, and
+# a libcurl of package/libcurl, since Debian's brings along what we never use. Read before the packages are looked for.
+set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+set(OPENSSL_USE_STATIC_LIBS ON)
+set(CURL_NO_CURL_CMAKE ON)
+add_link_options(-static-pie)
+
+find_library(KUBEDR_NGHTTP2 nghttp2 REQUIRED)
+find_library(KUBEDR_CARES cares REQUIRED)
+find_library(KUBEDR_YAML_ARCHIVE yaml-cpp REQUIRED)
+
+# fmt and spdlog come as shared libraries only, and as headers.
+function(kubedr_use_archives)
+  target_link_libraries(CURL::libcurl INTERFACE ${KUBEDR_NGHTTP2} OpenSSL::SSL OpenSSL::Crypto ${KUBEDR_CARES})
+  add_library(kubedr_spdlog INTERFACE)
+  target_compile_definitions(kubedr_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
+  target_link_libraries(kubedr_spdlog INTERFACE fmt::fmt-header-only Threads::Threads)
+  set(KUBEDR_FMT fmt::fmt-header-only PARENT_SCOPE)
+  set(KUBEDR_SPDLOG kubedr_spdlog PARENT_SCOPE)
+  set(KUBEDR_YAML ${KUBEDR_YAML_ARCHIVE} PARENT_SCOPE)
+  set(KUBEDR_PUGIXML pugixml::static PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,231 @@
+// Every example of every verb's help is typed as it stands there, at a terminal, against real
+// servers; only names that differ from one cluster to the next are put in.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "e2e/world.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Names = std::vector<std::string>;
+
+// In an order in which each finds what the one before left.
+const Names kVerbs = {"",         "install", "init",       "backup",       "snapshots", "status",
+                      "restore",  "ls",      "dump",       "check",        "stats",     "unlock",
+                      "key list", "key add", "key remove", "repair index", "sync",      "forget",
+                      "prune",    "version", "help",       "completion"};
+
+// What is asked at the terminal, and what a person says.
+constexpr std::pair<const char*, const char*> kDialogue[] = {
+    {"[y/N] ", "y\n"},
+    {"enter password for new key: ", "words for the safe\n"},
+    {"enter password again: ", "words for the safe\n"},
+};
+
+// Examples whose exit code is not 0 here.
+const std::map<std::string, int> kCodes = {
+    {"kubectl kubedr init local-minio", 1},  // it was, by the overview's examples
+};
+
+// Below a verb, as completion lists them.
+Names verbs_below(const Names& words) {
+  std::vector<std::string> args{"__complete"};
+  args.insert(args.end(), words.begin(), words.end());
+  args.emplace_back();
+  Names names;
+  for (const std::string& line : split(test::kubedr(args).out, '\n')) {
+    if (!line.empty() && line.front() != ':') names.push_back(line.substr(0, line.find('\t')));
+  }
+  return names;
+}
+
+// The lines of "Examples:", those that go on behind a backslash joined.
+Names examples_of(const std::string& verb) {
+  Names args = verb.empty() ? Names() : split(verb, ' ');
+  args.emplace_back("--help");
+  const RunResult help = test::kubedr(args);
+  REQUIRE(help.ok());
+  Names examples;
+  bool among_them = false;
+  bool goes_on = false;
+  for (const std::string& line : split(help.out, '\n')) {
+    if (line == "Examples:") {
+      among_them = true;
+    } else if (line.empty()) {
+      among_them = false;
+    } else if (among_them) {
+      std::string text(trim(line));
+      const bool continued = text.ends_with('\\');
+      if (continued) text.pop_back();
+      if (goes_on) {
+        examples.back() += text;
+      } else {
+        examples.push_back(text);
+      }
+      goes_on = continued;
+    }
+  }
+  return examples;
+}
+
+void replace_all(std::string& text, const std::string& what, const std::string& with) {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + with.size())) {
+    text.replace(at, what.size(), with);
+  }
+}
+
+// Whoever tries the examples: a home with the files they name, and a policy "nightly".
+class Reader {
+ public:
+  explicit Reader(ControlPlane& plane) : plane_(plane) {
+    plane_.add_policy("local-minio", {{"destination", "local-minio"}});
+    REQUIRE(plane_.api()
+                .kubectl({"-n", kNamespace, "delete", "metadatabackuppolicy", "local-minio"})
+                .ok());
+    plane_.add_policy("nightly", {{"destination", "local-minio"}});
+    REQUIRE(plane_.api().kubectl({"-n", kNamespace, "delete", "backuplocation", "nightly"}).ok());
+    plane_.apply(
+        fmt::format("apiVersion: v1\nkind: Secret\nmetadata: {{name: minio-creds, namespace: {}}}\n"
+                    "stringData: {{access_key: {}, secret_key: {}, restic_repo_password: {}}}\n",
+                    kNamespace, plane_.s3().access_key(), plane_.s3().secret_key(), kPassword));
+    fs::create_directories(home_ / "bin");
+    fs::create_directories(home_ / "functions");
+    fs::create_directories(home_ / ".config/fish/completions");
+    fs::create_symlink(KUBEDR_BINARY, home_ / "bin/kubectl-kubedr");
+    fs::create_symlink(find_server("kubectl"), home_ / "bin/kubectl");
+    home_.write("pw", kPassword);
+    home_.write("escrow.txt", "words for another safe\n");
+    save_database(plane_.etcd(), home_ / "etcd.db");
+    write_manifests();
+    options_.cwd = home_.path();
+    options_.terminal = Terminal::all;
+    options_.env = {{"PATH", (home_ / "bin").string() + ":" + std::getenv("PATH")},
+                    {"HOME", home_.path().string()},
+                    {"TERM", "xterm"},
+                    {"KUBECONFIG", plane_.api().kubeconfig().string()},
+                    {"RESTIC_PASSWORD", kPassword},
+                    {"AWS_ACCESS_KEY_ID", plane_.s3().access_key()},
+                    {"AWS_SECRET_ACCESS_KEY", plane_.s3().secret_key()}};
+  }
+
+  void follow(const std::string& example) {
+    CAPTURE(example);
+    fs::remove_all(home_ / "restored");
+    Process shell({"bash", "-c", "set -eo pipefail; fpath=(- ~/functions); " + for_here(example)},
+                  options_);
+    const Exit exit = talk_with(shell);
+    const auto expected = kCodes.find(example);
+    CHECK_MESSAGE(exit.code == (expected == kCodes.end() ? 0 : expected->second), shell.screen());
+    plane_.api().kubectl({"-n", kNamespace, "delete", "backuplocation", "offsite"});
+  }
+
+ private:
+  void write_manifests() {
+    std::string text;
+    for (const auto& [kind, name] : {std::pair{"backuplocation", "local-minio"},
+                                     {"metadatabackuppolicy", "nightly"},
+                                     {"secret", "local-minio-creds"},
+                                     {"secret", "nightly-etcd"}}) {
+      text += plane_.get(kind, name).dump() + "\n---\n";
+    }
+    home_.write("manifests/all.yaml", text);
+  }
+
+  std::string for_here(std::string line) {
+    const std::string local = fmt::format("{}/local-minio", plane_.s3().url());
+    replace_all(line, "https://minio:9000/etcd", local);
+    replace_all(line, "https://minio:9000", plane_.s3().url());
+    replace_all(line, "https://10.0.0.5:2379", plane_.etcd().endpoint());
+    replace_all(line, "/mnt/backups", (home_ / "backups").string());
+    if (line.find("mbr-83a71b2c") != std::string::npos) {
+      const Json policy = plane_.get("MetadataBackupPolicy", "nightly");
+      std::string record = policy.at("status").value("mbrName", "");
+      const bool is_there =
+          plane_.api().kubectl({"-n", kNamespace, "get", "metadatabackuprecord", record}).ok();
+      if (!is_there) {
+        record = parsed(plane_.kubedr({"backup", "nightly", "-o", "json"}))
+                     .at("record")
+                     .get<std::string>();
+      }
+      replace_all(line, "mbr-83a71b2c", record);
+    }
+    if (line.find("3f2a91c0") != std::string::npos) replace_all(line, "3f2a91c0", other_key());
+    return line;
+  }
+
+  // A key that is not the one we open the repository with.
+  std::string other_key() {
+    const Json list = parsed(plane_.kubedr({"key", "list", "-o", "json"}));
+    for (const Json& key : list.at("keys")) {
+      if (!key.at("current").get<bool>()) return key.at("id").get<std::string>().substr(0, 8);
+    }
+    FAIL("no second key");
+    return "";
+  }
+
+  Exit talk_with(Process& shell) const {
+    std::size_t answered = 0;  // of the screen
+    const auto until = std::chrono::steady_clock::now() + seconds(120);
+    while (std::chrono::steady_clock::now() < until) {
+      if (const auto exit = shell.wait(milliseconds(20))) return *exit;
+      const std::string screen = shell.screen();
+      for (const auto& [question, answer] : kDialogue) {
+        if (screen.find(question, answered) == std::string::npos) continue;
+        answered = screen.size();
+        shell.type(answer);
+      }
+    }
+    return shell.stop();
+  }
+
+  ControlPlane& plane_;
+  TempDir home_;
+  ProcessOptions options_;
+};
+
+}  // namespace
+
+TEST_CASE("examples: every example of the help works as it stands there") {
+  KUBEDR_NEEDS("kube-apiserver");
+  // A plane of its own: the examples count on there being one location and one policy.
+  ControlPlane plane;
+  Reader reader(plane);
+  for (const std::string& verb : kVerbs) {
+    CAPTURE(verb);
+    const Names examples = examples_of(verb);
+    CHECK_FALSE(examples.empty());
+    for (const std::string& example : examples) reader.follow(example);
+  }
+}
+
+TEST_CASE("examples: no verb is without") {
+  for (const std::string& verb : verbs_below({})) {
+    CAPTURE(verb);
+    CHECK_FALSE(examples_of(verb).empty());
+    const bool has_help =
+        test::kubedr({verb, "--help"}).out.find("\nSubcommands:") != std::string::npos;
+    if (!has_help) {
+      CHECK_MESSAGE(std::count(kVerbs.begin(), kVerbs.end(), verb) == 1,
+                    "its examples are not tried: add it to kVerbs");
+      continue;
+    }
+    for (const std::string& below : verbs_below({verb})) {
+      CHECK_MESSAGE(std::count(kVerbs.begin(), kVerbs.end(), verb + " " + below) == 1,
+                    "its examples are not tried: add it to kVerbs");
+    }
+  }
+}
