@@ -163,8 +163,13 @@ std::string typed_path(const CLI::App& verb) {
   return path.empty() ? "kubectl kubedr" : "kubectl kubedr " + path;
 }
 
-// Global flags may stand behind the verb, as with kubectl.
+// Global flags may stand behind the verb, as with kubectl; and a flag that may be repeated takes
+// one value each time: without this, what follows it would be its second one, not the verb's
+// argument.
 void settle(CLI::App& app, const std::shared_ptr<CLI::FormatterBase>& formatter) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->nonpositional()) option->allow_extra_args(false);
+  }
   for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
     verb->fallthrough();
     verb->formatter(formatter);

@@ -52,6 +52,16 @@ Selector parse_selector(const std::string& text) {
               "name a backuplocation/NAME, a policy/NAME or just a NAME");
 }
 
+Error not_there(const std::string& text, const std::string& name, const health::Fleet& fleet) {
+  std::vector<std::string> names;
+  for (const crd::Policy& policy : fleet.policies) names.push_back(policy.ref.name);
+  for (const health::SeenLocation& seen : fleet.locations) names.push_back(seen.location.ref.name);
+  const std::string meant = closest(name, names);
+  return Error(ErrorKind::not_found, fmt::format("status: \"{}\" not found", text),
+               meant.empty() ? "kubectl kubedr status lists what there is"
+                             : "did you mean \"" + meant + "\"?");
+}
+
 // Keeps what was asked for; a policy brings its location along, which its health depends on.
 void select(health::Fleet& fleet, const std::vector<std::string>& only) {
   if (only.empty()) return;
@@ -80,7 +90,7 @@ void select(health::Fleet& fleet, const std::vector<std::string>& only) {
       found = true;
       keep_location(seen);
     }
-    if (!found) throw Error(ErrorKind::not_found, fmt::format("status: \"{}\" not found", text));
+    if (!found) throw not_there(text, selector.name, fleet);
   }
   fleet.policies = std::move(policies);
   fleet.locations = std::move(locations);
