@@ -82,7 +82,9 @@ Flags flags_of_line(const Line& line) {
   }
   root.parse(arguments);
   flags.kube.token = Secret(flags.token);
+  flags.kube.password = Secret(flags.password);
   wipe(flags.token.data(), flags.token.size());
+  wipe(flags.password.data(), flags.password.size());
   return flags;
 }
 
@@ -93,8 +95,8 @@ class Search {
   // `kind` of the repository that the line means.
   Search(const Line& line, Nameable kind, const Context& context)
       : flags_(flags_of_line(line)),
-        context_{flags_,        context.environment, context.terminal,
-                 context.clock, context.random,      context.call},
+        context_{flags_,         context.environment, context.terminal, context.clock,
+                 context.random, context.call,        context.signals},
         kind_(kind),
         whose_{line.value_of("--location"), line.value_of("--policy")} {}
 
@@ -198,7 +200,7 @@ class Completion {
     const Flags flags = flags_of_line(line_);
     const kube::ConfigNames names =
         kubeconfig_names({flags, context_.environment, context_.terminal, context_.clock,
-                          context_.random, context_.call});
+                          context_.random, context_.call, context_.signals});
     const auto& list = value == "CONTEXT"   ? names.contexts
                        : value == "CLUSTER" ? names.clusters
                                             : names.users;
