@@ -31,8 +31,8 @@ struct RestoreOptions {
   // Patterns as restic's --include: "/data/pki" that path and all below it, "*.db" that name at any
   // depth; empty: everything.
   std::vector<std::string> include;
-  std::function<void(std::uint64_t bytes)>
-      progress;  // told of restored bytes, by any thread; or none
+  // Told of restored bytes, by any thread; or none.
+  std::function<void(std::uint64_t bytes)> progress = {};
 };
 
 // Whether nothing is in that folder but what a file system makes by itself at its top.

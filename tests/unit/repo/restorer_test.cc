@@ -292,7 +292,7 @@ TEST_CASE("a damaged folder is named and stays empty, the others come back") {
   CHECK(equal(restore.target / "db", noise(9'000, 2)));
 
   // What an include would have found in it cannot be known.
-  restore.options = {Overwrite::always, {"db"}};
+  restore.options = {Overwrite::always, {"db"}, {}};
   check_named(restore.run(root));
   restore.options.include = {"*.crt"};
   CHECK(text_of([&] { restore.run(root); }).find(text) != std::string::npos);
