@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "e2e/world.h"
+#include "support/prometheus.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -26,13 +27,14 @@ using Names = std::vector<std::string>;
 const Names kVerbs = {"",         "install", "init",       "backup",       "snapshots", "status",
                       "restore",  "ls",      "dump",       "check",        "stats",     "unlock",
                       "key list", "key add", "key remove", "repair index", "sync",      "forget",
-                      "prune",    "version", "help",       "completion"};
+                      "prune",    "metrics", "version",    "help",         "completion"};
 
 // What is asked at the terminal, and what a person says.
 constexpr std::pair<const char*, const char*> kDialogue[] = {
     {"[y/N] ", "y\n"},
     {"enter password for new key: ", "words for the safe\n"},
     {"enter password again: ", "words for the safe\n"},
+    {"listening on ", "\x03"},
 };
 
 // Examples whose exit code is not 0 here.
@@ -151,6 +153,9 @@ class Reader {
     replace_all(line, "https://minio:9000", plane_.s3().url());
     replace_all(line, "https://10.0.0.5:2379", plane_.etcd().endpoint());
     replace_all(line, "/mnt/backups", (home_ / "backups").string());
+    replace_all(line, "/var/lib/prometheus/node-exporter", home_.path().string());
+    replace_all(line, "http://pushgateway:9091", pushgateway_.url());
+    replace_all(line, ":9797", fmt::format(":{}", free_port()));
     if (line.find("mbr-83a71b2c") != std::string::npos) {
       const Json policy = plane_.get("MetadataBackupPolicy", "nightly");
       std::string record = policy.at("status").value("mbrName", "");
@@ -193,6 +198,7 @@ class Reader {
   }
 
   ControlPlane& plane_;
+  Pushgateway pushgateway_;
   TempDir home_;
   ProcessOptions options_;
 };
@@ -201,6 +207,7 @@ class Reader {
 
 TEST_CASE("examples: every example of the help works as it stands there") {
   KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("pushgateway");
   // A plane of its own: the examples count on there being one location and one policy.
   ControlPlane plane;
   Reader reader(plane);
