@@ -139,8 +139,7 @@ class Worker {
 
   // All but the newest few. Those of an attempt that was refused are tried again.
   bool forget(const std::function<RunResult(std::vector<std::string>)>& program) {
-    const std::vector<std::string> ids = reported_.surplus(kAtOnce);
-    to_forget_.insert(to_forget_.end(), ids.begin(), ids.end());
+    if (to_forget_.empty()) to_forget_ = reported_.surplus(kAtOnce);
     if (to_forget_.empty()) return true;
     std::vector<std::string> args = {"forget"};
     args.insert(args.end(), to_forget_.begin(), to_forget_.end());
