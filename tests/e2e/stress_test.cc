@@ -9,6 +9,7 @@
 #include <functional>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -25,7 +26,6 @@ namespace {
 
 constexpr int kTurns = 20;
 constexpr std::size_t kKept = 4;
-constexpr std::size_t kAtOnce = 2;  // so many go in a turn
 constexpr auto kPause = std::chrono::milliseconds(150);
 constexpr auto kPatience = std::chrono::minutes(4);
 
@@ -51,15 +51,13 @@ class Reported {
     alive_.emplace_back(id, source);
   }
 
-  // Of all but the newest few the oldest, `most` of them; from now on they may be gone.
-  std::vector<std::string> surplus(std::size_t most) {
+  // The oldest, if there are more than the few that stay; from now on it may be gone.
+  std::optional<std::string> surplus() {
     const std::lock_guard guard(mutex_);
-    std::vector<std::string> ids;
-    while (alive_.size() > kKept && ids.size() < most) {
-      ids.push_back(alive_.front().first);
-      alive_.erase(alive_.begin());
-    }
-    return ids;
+    if (alive_.size() <= kKept) return std::nullopt;
+    std::string id = alive_.front().first;
+    alive_.erase(alive_.begin());
+    return id;
   }
 
   const std::vector<std::pair<std::string, std::filesystem::path>>& alive() const { return alive_; }
@@ -137,14 +135,12 @@ class Worker {
     return false;
   }
 
-  // All but the newest few. Those of an attempt that was refused are tried again.
+  // One that is too many. That of an attempt that was refused is tried again.
   bool forget(const std::function<RunResult(std::vector<std::string>)>& program) {
-    if (to_forget_.empty()) to_forget_ = reported_.surplus(kAtOnce);
-    if (to_forget_.empty()) return true;
-    std::vector<std::string> args = {"forget"};
-    args.insert(args.end(), to_forget_.begin(), to_forget_.end());
-    if (!judge(program(args))) return false;
-    to_forget_.clear();
+    if (!to_forget_) to_forget_ = reported_.surplus();
+    if (!to_forget_) return true;
+    if (!judge(program({"forget", *to_forget_}))) return false;
+    to_forget_.reset();
     return true;
   }
 
@@ -171,7 +167,7 @@ class Worker {
     return bytes;
   }
 
-  std::vector<std::string> to_forget_;
+  std::optional<std::string> to_forget_;
   TempDir folder_;
   std::filesystem::path passing_;
   std::mt19937 random_{std::random_device()()};  // the device itself takes seconds for a file
@@ -345,7 +341,7 @@ TEST_CASE("stress: our backups and prunes and restic's, in every pairing") {
     OurBackup before(repository, reported);
     // Two prunes alone would have nothing to do after the first.
     const bool both_prune = prunes(pairing.one) && prunes(pairing.other);
-    for (int i = 0; i < (both_prune ? 30 : 2); ++i) REQUIRE(before.turn(i));
+    for (int i = 0; i < (both_prune ? 44 : 2); ++i) REQUIRE(before.turn(i));
     const auto one = make_worker(pairing.one, repository, reported, pairing.restic);
     const auto other = make_worker(pairing.other, repository, reported, pairing.restic);
     int overlaps = 0;
