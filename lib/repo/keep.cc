@@ -16,6 +16,8 @@
 //                     Wed 09:00   same day
 //                     Tue 18:00   kept: daily snapshot, the count is used up
 //                     Mon 18:00   removed
+//
+// Times are as the clock showed them that each snapshot was taken by.
 namespace kubedr::repo {
 
 namespace {
@@ -57,6 +59,15 @@ long week_of(WallTime time) {
   return static_cast<int>(year) * 100L + week;
 }
 
+// The time on the clock that a snapshot was taken by.
+WallTime shown_time(const Snapshot& snapshot) {
+  constexpr std::chrono::hours kRoom{24};  // more than any offset, which must not run over
+  if (snapshot.time < WallTime::min() + kRoom || snapshot.time > WallTime::max() - kRoom) {
+    return snapshot.time;
+  }
+  return snapshot.time + snapshot.utc_offset;
+}
+
 // As Go's AddDate: a day that the month does not have runs over into the next one.
 WallTime before(WallTime time, const CalendarSpan& span) {
   const sys_days midnight = std::chrono::floor<days>(time);
@@ -66,23 +77,30 @@ WallTime before(WallTime time, const CalendarSpan& span) {
                                         std::chrono::months(span.months);
   const sys_days wanted = sys_days(month / 1) +
                           days(static_cast<int>(static_cast<unsigned>(date.day())) - 1 - span.days);
-  // A WallTime begins in 1677; with room for the hours below.
-  const sys_days earliest = std::chrono::ceil<days>(WallTime::min()) + days(kMostInSpan / 24 + 2);
+  // A WallTime begins in 1677; with room for the hours below, and for a clock's offset.
+  const sys_days earliest = std::chrono::ceil<days>(WallTime::min()) + days(kMostInSpan / 24 + 3);
   const sys_days moved = std::max(wanted, earliest);
   return WallTime(moved) + (time - midnight) - std::chrono::hours(span.hours);
 }
 
-// Where spans are counted back from. A clock that was ahead must not make every other snapshot old.
-std::optional<WallTime> newest_of(const std::vector<SavedSnapshot>& newest_first, WallTime now) {
+// Where spans are counted back from: a time on a clock, whose days they count.
+struct Newest {
+  WallTime shown{};
+  std::chrono::minutes utc_offset{};
+};
+
+// A clock that was ahead must not make every other snapshot old.
+std::optional<Newest> newest_of(const std::vector<SavedSnapshot>& newest_first, WallTime now) {
   for (const SavedSnapshot& saved : newest_first) {
-    if (saved.snapshot.time <= now) return saved.snapshot.time;
+    const Snapshot& snapshot = saved.snapshot;
+    if (snapshot.time <= now) return Newest{shown_time(snapshot), snapshot.utc_offset};
   }
   return std::nullopt;
 }
 
 // Without a newest one nothing is old.
-bool is_within(WallTime time, const CalendarSpan& span, const std::optional<WallTime>& newest) {
-  return !newest || time > before(*newest, span);
+bool is_within(WallTime time, const CalendarSpan& span, const std::optional<Newest>& newest) {
+  return !newest || time > before(newest->shown, span) - newest->utc_offset;
 }
 
 std::string to_string(const CalendarSpan& span) {
@@ -107,12 +125,14 @@ struct Rule {
 };
 
 // The reason if the rule keeps this snapshot.
-std::optional<std::string> apply(Rule& rule, WallTime time, const std::optional<WallTime>& newest,
-                                 std::size_t number, bool is_oldest) {
+std::optional<std::string> apply(Rule& rule, const Snapshot& snapshot,
+                                 const std::optional<Newest>& newest, std::size_t number,
+                                 bool is_oldest) {
   const bool by_span = !rule.within.empty();
-  if (by_span && !is_within(time, rule.within, newest)) return std::nullopt;
+  if (by_span && !is_within(snapshot.time, rule.within, newest)) return std::nullopt;
   if (!by_span && rule.left == 0) return std::nullopt;
-  const long bucket = rule.bucket == nullptr ? static_cast<long>(number) : rule.bucket(time);
+  const long bucket =
+      rule.bucket == nullptr ? static_cast<long>(number) : rule.bucket(shown_time(snapshot));
   const bool is_new = rule.last != bucket;
   if (!is_new && !is_oldest) return std::nullopt;
   rule.last = bucket;
@@ -139,19 +159,18 @@ std::vector<Rule> rules_of(const KeepRules& keep) {
 
 std::vector<std::string> reasons_to_keep(const SavedSnapshot& saved, const KeepRules& keep,
                                          std::vector<Rule>& rules,
-                                         const std::optional<WallTime>& newest, std::size_t number,
+                                         const std::optional<Newest>& newest, std::size_t number,
                                          bool is_oldest) {
   std::vector<std::string> reasons;
   for (const std::vector<std::string>& tags : keep.tags) {
     if (has_all_tags(saved.snapshot, tags))
       reasons.push_back("has tags [" + join(tags, ", ") + "]");
   }
-  const WallTime time = saved.snapshot.time;
-  if (!keep.within.empty() && is_within(time, keep.within, newest)) {
+  if (!keep.within.empty() && is_within(saved.snapshot.time, keep.within, newest)) {
     reasons.push_back("within " + to_string(keep.within));
   }
   for (Rule& rule : rules) {
-    if (auto reason = apply(rule, time, newest, number, is_oldest)) {
+    if (auto reason = apply(rule, saved.snapshot, newest, number, is_oldest)) {
       reasons.push_back(std::move(*reason));
     }
   }
@@ -213,7 +232,7 @@ KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& k
   std::stable_sort(group.begin(), group.end(), [](const SavedSnapshot& a, const SavedSnapshot& b) {
     return a.snapshot.time > b.snapshot.time;
   });
-  const std::optional<WallTime> newest = newest_of(group, now);
+  const std::optional<Newest> newest = newest_of(group, now);
   std::vector<Rule> rules = rules_of(keep);
   for (std::size_t i = 0; i < group.size(); ++i) {
     std::vector<std::string> reasons =

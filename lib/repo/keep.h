@@ -53,8 +53,9 @@ struct KeepResult {
   std::vector<SavedSnapshot> remove;  // newest first
 };
 
-// Applies the rules to one group. Times count in UTC. Pure. Spans are counted back from the newest
-// snapshot that is not of the future, as restic does.
+// Applies the rules to one group. Pure. As restic does, a day or hour is that of the clock which
+// the snapshot was taken by (ours is UTC), and spans are counted back from the newest snapshot that
+// is not of the future.
 //
 // source   restic internal/data/snapshot_policy.go (ApplyPolicy)
 KeepResult apply_keep_rules(std::vector<SavedSnapshot> group, const KeepRules& rules, WallTime now);

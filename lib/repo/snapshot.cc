@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -114,6 +115,19 @@ class Reader {
   const std::string& where_;
 };
 
+// What stands at the end of a time as restic writes it: "Z", "+02:00". Nothing else is an offset.
+std::chrono::minutes offset_of(std::string_view time) {
+  constexpr std::size_t kSize = 6;
+  if (time.size() < kSize) return {};
+  const std::string_view offset = time.substr(time.size() - kSize);
+  if ((offset[0] != '+' && offset[0] != '-') || offset[3] != ':') return {};
+  int hours = 0;
+  int minutes = 0;
+  std::from_chars(offset.data() + 1, offset.data() + 3, hours);
+  std::from_chars(offset.data() + 4, offset.data() + 6, minutes);
+  return std::chrono::minutes((hours * 60 + minutes) * (offset[0] == '-' ? -1 : 1));
+}
+
 Summary parse_summary(const Json& value, const std::string& where) {
   const Reader reader(value, where);
   Summary summary;
@@ -162,6 +176,7 @@ Snapshot parse_snapshot(std::string_view json, const std::string& where) {
   const Reader reader(value, where);
   Snapshot snapshot;
   snapshot.time = reader.time("time");
+  snapshot.utc_offset = offset_of(reader.text("time"));
   snapshot.parent = reader.id<SnapshotId>("parent");
   const std::optional<BlobId> tree = reader.id<BlobId>("tree");
   if (!tree) reader.fail("no tree");

@@ -1,6 +1,7 @@
 #ifndef KUBEDR_REPO_SNAPSHOT_H
 #define KUBEDR_REPO_SNAPSHOT_H
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ struct Summary {
 // errors   corrupt: not that, or a time that is none
 struct Snapshot {
   WallTime time{};
+  std::chrono::minutes utc_offset{};  // of the clock that `time` was read from; we write UTC
   std::optional<SnapshotId> parent;
   BlobId tree;
   std::vector<std::string> paths;

@@ -39,14 +39,21 @@ std::vector<std::string> kept(const KeepResult& result) {
 }
 
 // Irregular, over years, several on some days, around the turns of days, weeks, months and years.
-// The last is of a node whose clock was ahead.
 std::vector<std::string> some_times() {
-  return {
-      "2022-12-31 23:59:59", "2023-01-01 00:00:00", "2023-01-01 00:30:00", "2023-06-15 12:00:00",
-      "2024-02-29 08:00:00", "2024-12-29 10:00:00", "2024-12-30 10:00:00", "2025-01-05 23:59:59",
-      "2025-01-06 00:00:00", "2025-03-31 12:00:00", "2025-05-01 01:00:00", "2025-05-01 01:59:59",
-      "2025-05-01 02:00:00", "2025-05-02 00:00:00", "2025-05-02 18:00:00", "2025-05-03 06:00:00",
-      "2025-05-03 06:00:01", "2025-05-04 12:00:00", "2199-01-01 00:00:00"};
+  return {"2022-12-31 23:59:59", "2023-01-01 00:00:00", "2023-01-01 00:30:00",
+          "2023-06-15 12:00:00", "2024-02-29 08:00:00", "2024-12-29 10:00:00",
+          "2024-12-30 10:00:00", "2025-01-05 23:59:59", "2025-01-06 00:00:00",
+          "2025-03-31 12:00:00", "2025-05-01 01:00:00", "2025-05-01 01:59:59",
+          "2025-05-01 02:00:00", "2025-05-02 00:00:00", "2025-05-02 18:00:00",
+          "2025-05-03 06:00:00", "2025-05-03 06:00:01", "2025-05-04 12:00:00"};
+}
+
+// By clocks of other zones; the last is of a node whose clock was ahead.
+std::vector<std::pair<std::string, std::string>> strange_times() {
+  return {{"America/St_Johns", "2025-05-03 23:30:00"},
+          {"Asia/Kathmandu", "2025-05-04 00:30:00"},
+          {"Pacific/Auckland", "2025-05-05 01:00:00"},
+          {"UTC", "2199-01-01 00:00:00"}};
 }
 
 }  // namespace
@@ -60,13 +67,18 @@ TEST_CASE("keep rules: agree with restic's, rule by rule, on the same snapshots"
   for (const std::string& time : some_times()) {
     REQUIRE(restic("0.18", {"backup", folder / "data", "--time", time}, env).ok());
   }
+  for (const auto& [zone, time] : strange_times()) {
+    auto there = env;
+    there["TZ"] = zone;
+    REQUIRE(restic("0.18", {"backup", folder / "data", "--time", time}, there).ok());
+  }
   SystemClock clock;
   SystemRandom random;
   const Call call(clock);
   storage::DirectoryStore store(folder / "repo", random);
   const Repository repository = Repository::open(store, Secret("pw"), random, call);
   const std::vector<SavedSnapshot> snapshots = repository.snapshots(call);
-  REQUIRE(snapshots.size() == some_times().size());
+  REQUIRE(snapshots.size() == some_times().size() + strange_times().size());
 
   struct Case {
     std::vector<std::string> flags;
@@ -114,16 +126,15 @@ TEST_CASE("keep rules: agree with restic's, rule by rule, on the same snapshots"
     std::map<std::string, std::vector<std::string>> their_reasons;
     const Json groups = parse_json(result.out, "restic");
     for (const Json& reason : groups.at(0).at("reasons")) {
-      const auto id = reason.at("snapshot").at("tree").get<std::string>() +
-                      reason.at("snapshot").at("time").get<std::string>().substr(0, 19);
+      const auto time = reason.at("snapshot").at("time").get<std::string>();
+      const std::string id = format_rfc3339_nano(parse_time(time).value());
       theirs.insert(id);
       their_reasons[id] = reason.at("matches").get<std::vector<std::string>>();
     }
     const KeepResult ours = apply_keep_rules(snapshots, one.rules, clock.now());
     std::set<std::string> kept_ids;
     for (const Kept& kept_one : ours.keep) {
-      const Snapshot& snapshot = kept_one.saved.snapshot;
-      const std::string id = snapshot.tree.hex() + format_rfc3339_nano(snapshot.time).substr(0, 19);
+      const std::string id = format_rfc3339_nano(kept_one.saved.snapshot.time);
       kept_ids.insert(id);
       CHECK(kept_one.reasons == their_reasons[id]);
     }

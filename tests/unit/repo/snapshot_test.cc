@@ -138,3 +138,13 @@ TEST_CASE("snapshot: random damage is taken or corrupt, nothing else") {
     complaint(damaged);
   }
 }
+
+TEST_CASE("snapshot: the offset of the clock that it was taken by is known") {
+  const auto offset = [](const std::string& time) {
+    const std::string json = R"({"time":")" + time + R"(","tree":")" + kTree + R"("})";
+    return parse_snapshot(json, "snapshots/1").utc_offset.count();
+  };
+  CHECK(offset("2026-11-22T07:39:00.315039215Z") == 0);
+  CHECK(offset("2026-11-22T07:39:00+02:00") == 120);
+  CHECK(offset("2026-11-22T07:39:00.5-03:30") == -210);
+}
