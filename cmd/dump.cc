@@ -1,10 +1,13 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/wire.h"
@@ -16,6 +19,7 @@ namespace {
 struct Arguments {
   workflow::BrowseRequest request;
   std::string path;
+  std::string target;
 };
 
 void write_out(ByteView bytes) {
@@ -23,15 +27,69 @@ void write_out(ByteView bytes) {
   throw Error(ErrorKind::failed, "stdout: write: " + std::generic_category().message(errno));
 }
 
-int run(const Arguments& arguments, const Context& context) {
+void dump_to_stdout(const Arguments& arguments, const Context& context) {
   if (isatty(STDOUT_FILENO) == 1) {
     throw Error(ErrorKind::usage, "dump: stdout is a terminal, and the file may not be text",
-                "pipe it, or send it to a file with >");
+                "pipe it, send it to a file with >, or name one with --target");
   }
   const Wired wired(context);
-  workflow::dump_file(wired.services(), arguments.request, arguments.path, write_out, context.call);
+  workflow::dump(wired.services(), arguments.request, arguments.path, write_out, context.call);
   if (std::fflush(stdout) != 0) {
     throw Error(ErrorKind::failed, "stdout: write: " + std::generic_category().message(errno));
+  }
+}
+
+// A file under another name until it is whole: it may be a key or a database, and half of one looks
+// like one. Gone unless it was committed.
+class PartFile {
+ public:
+  explicit PartFile(const std::string& target)
+      : target_(target),
+        path_(target + ".part"),
+        file_(open_file(path_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW)) {}
+
+  ~PartFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+  PartFile(const PartFile&) = delete;
+  PartFile& operator=(const PartFile&) = delete;
+
+  void write(ByteView bytes) const { write_full(file_.get(), bytes, path_); }
+
+  void commit() {
+    sync_file(file_.get(), path_);
+    file_.close(path_);
+    if (::rename(path_.c_str(), target_.c_str()) != 0) throw_errno(target_, "replace");
+    path_.clear();
+  }
+
+ private:
+  const std::filesystem::path target_;
+  std::filesystem::path path_;
+  FileDescriptor file_;
+};
+
+void dump_to_file(const Arguments& arguments, const Context& context) {
+  std::error_code error;
+  const bool is_there = std::filesystem::exists(arguments.target, error);
+  if (is_there && !std::filesystem::is_regular_file(arguments.target, error)) {
+    throw Error(ErrorKind::usage, arguments.target + ": is no file",
+                "name a file, or leave --target out and use >");
+  }
+  const Wired wired(context);
+  PartFile file(arguments.target);
+  workflow::dump(
+      wired.services(), arguments.request, arguments.path,
+      [&](ByteView bytes) { file.write(bytes); }, context.call);
+  file.commit();
+}
+
+int run(const Arguments& arguments, const Context& context) {
+  if (arguments.target.empty()) {
+    dump_to_stdout(arguments, context);
+  } else {
+    dump_to_file(arguments, context);
   }
   return 0;
 }
@@ -39,18 +97,22 @@ int run(const Arguments& arguments, const Context& context) {
 }  // namespace
 
 void add_dump(CLI::App& root, Action& action) {
-  CLI::App* verb = root.add_subcommand("dump", "Write one file of a snapshot to stdout");
+  CLI::App* verb =
+      root.add_subcommand("dump", "Write a file of a snapshot to stdout, or a folder as tar");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
   verb->add_option("SNAPSHOT", arguments->request.snapshot,
                    "A record's name, a snapshot's id or the start of one, or latest")
       ->required();
-  verb->add_option("PATH", arguments->path, "The file's path in the snapshot")->required();
+  verb->add_option("PATH", arguments->path, "Its path in the snapshot; / is all of it")->required();
+  verb->add_option("--target", arguments->target, "Write to this file instead");
   add_whose_flags(*verb, arguments->request.whose);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr dump latest /data/etcd-snapshot.db > etcd.db\n"
-      "  kubectl kubedr dump mbr-83a71b2c /data/etcd-snapshot.db | gzip > etcd.db.gz");
+      "  kubectl kubedr dump mbr-83a71b2c /data/etcd-snapshot.db | gzip > etcd.db.gz\n"
+      "  kubectl kubedr dump latest /data/certificates | tar -t\n"
+      "  kubectl kubedr dump latest /data/etcd-snapshot.db --target etcd.db");
   verb->callback([&action, arguments] {
     action = [arguments](const Context& context) { return run(*arguments, context); };
   });

@@ -15,8 +15,8 @@ namespace kubedr::cmd {
 namespace {
 
 struct Arguments {
-  workflow::BrowseRequest request;
-  std::vector<std::string> paths;
+  workflow::ListRequest request;
+  bool is_long = false;
 };
 
 const char* type_name(repo::NodeType type) {
@@ -66,9 +66,9 @@ int run(const Arguments& arguments, const Context& context) {
   const Wired wired(context);
   Json nodes = Json::array();
   std::string text;
-  const bool is_long = context.flags.output == "wide";
+  const bool is_long = arguments.is_long || context.flags.output == "wide";
   const workflow::Listing listing = workflow::list_files(
-      wired.services(), arguments.request, arguments.paths,
+      wired.services(), arguments.request,
       [&](const std::string& path, const repo::Node& node) {
         if (context.as_document()) {
           nodes.push_back(node_json(path, node));
@@ -97,15 +97,18 @@ void add_ls(CLI::App& root, Action& action) {
   CLI::App* verb = root.add_subcommand("ls", "List the files in a snapshot");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
-  verb->add_option("SNAPSHOT", arguments->request.snapshot,
+  workflow::ListRequest& request = arguments->request;
+  verb->add_option("SNAPSHOT", request.browse.snapshot,
                    "A record's name, a snapshot's id or the start of one, or latest")
       ->required();
-  verb->add_option("PATH", arguments->paths, "Only these and what is below them");
-  add_whose_flags(*verb, arguments->request.whose);
+  verb->add_option("PATH", request.paths, "Only these and what is directly in them");
+  verb->add_flag("--recursive", request.recursive, "What is in the folders of PATH too");
+  verb->add_flag("-l,--long", arguments->is_long, "With mode, owner, size and time, as -o wide");
+  add_whose_flags(*verb, request.browse.whose);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr ls latest --policy nightly\n"
-      "  kubectl kubedr ls mbr-83a71b2c /data/certificates -o wide");
+      "  kubectl kubedr ls mbr-83a71b2c /data/certificates --recursive -l");
   verb->callback([&action, arguments] {
     action = [arguments](const Context& context) { return run(*arguments, context); };
   });

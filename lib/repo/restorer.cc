@@ -114,11 +114,6 @@ timespec to_timespec(WallTime time) {
   return spec;
 }
 
-bool is_good_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
-}
-
 constexpr std::string_view kTemporaryPrefix = ".kubedr-";
 constexpr std::string_view kTemporarySuffix = ".part";
 
@@ -416,7 +411,7 @@ class Restorer {
   void restore_node(const Node& node, const Folder& folder, int depth) {
     call_.require_live();
     const std::string inside = folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
-    if (!is_good_name(node.name)) refuse_name(shown(inside));
+    if (!is_safe_name(node.name)) refuse_name(shown(inside));
     const fs::path path = folder.path / node.name;
     if (!is_chosen(chosen_, "/" + inside)) return;
     switch (node.type) {
@@ -638,7 +633,7 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
       repository, index, root,
       [&](const std::string& path, const Node& node) {
         if (!refused.empty() && path.starts_with(refused)) return;
-        if (!is_good_name(node.name)) {
+        if (!is_safe_name(node.name)) {
           refused = path + "/";
           damage.collect([&] { refuse_name(printable(path)); });
           return;

@@ -357,6 +357,11 @@ std::string tree_json(std::vector<Node> nodes) {
   return out += "]}\n";
 }
 
+bool is_safe_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
+}
+
 void parse_tree(std::string_view json, const std::string& where,
                 const std::function<void(Node&&)>& each) {
   TreeReader reader(where, each);

@@ -47,9 +47,12 @@ std::uint32_t permissions_of(std::uint32_t go_mode);
 // source   restic internal/data/node.go, encoding/json, strconv.Quote
 std::string tree_json(std::vector<Node> nodes);
 
+// False for what leads out of a folder: "", ".", "..", or what holds '/' or NUL.
+bool is_safe_name(const std::string& name);
+
 // Reads a tree as a stream, node by node in the order stored.
 //
-// errors   corrupt: not a tree, or a name that cannot be unquoted. Names with '/' or ".." are
+// errors   corrupt: not a tree, or a name that cannot be unquoted. Names that are not safe are
 //          handed over: who restores must refuse them.
 void parse_tree(std::string_view json, const std::string& where,
                 const std::function<void(Node&&)>& each);

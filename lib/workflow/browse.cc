@@ -14,6 +14,7 @@
 #include "repo/walk.h"
 #include "workflow/open.h"
 #include "workflow/steps.h"
+#include "workflow/tar.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -60,8 +61,11 @@ std::string normalized(std::string path) {
   return path.starts_with('/') ? path : "/" + path;
 }
 
-bool is_below(const std::string& path, const std::string& folder) {
-  return folder == "/" || path == folder || path.starts_with(folder + "/");
+bool is_listed(const std::string& path, const std::string& wanted, bool recursive) {
+  if (path == wanted) return true;
+  const std::string folder = wanted == "/" ? wanted : wanted + "/";
+  return path.starts_with(folder) &&
+         (recursive || path.find('/', folder.size()) == std::string::npos);
 }
 
 // Bytes of blobs, as they are and as they are stored.
@@ -122,28 +126,66 @@ std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members, std::
   return static_cast<std::uint64_t>(static_cast<double>(added) / days);
 }
 
+using Write = std::function<void(ByteView bytes)>;
+
+void dump_content(const Reading& reading, const repo::Node& file, const Write& write) {
+  for (const repo::BlobId& id : file.content) {
+    write(reading.repository().load_blob(reading.index(), {repo::BlobType::data, id},
+                                         reading.call()));
+  }
+}
+
+// By the index: what an entry says of its size may be wrong.
+std::uint64_t content_size(const Reading& reading, const repo::Node& file) {
+  std::uint64_t size = 0;
+  for (const repo::BlobId& id : file.content) {
+    const auto place = reading.index().find({repo::BlobType::data, id});
+    if (place) size += place->entry.plain_size();
+  }
+  return size;
+}
+
+// What is in the folder, by its path in the snapshot, as restic does.
+void dump_folder(const Reading& reading, const std::string& folder, const Write& write) {
+  TarWriter tar(write);
+  reading.each_node([&](const std::string& path, const repo::Node& node) {
+    if (path == folder || !is_listed(path, folder, true)) return;
+    if (!repo::is_safe_name(node.name)) {
+      throw Error(ErrorKind::corrupt,
+                  printable(path) + ": refused: such a name leads out of where it is unpacked");
+    }
+    tar.begin(path.substr(1), node, content_size(reading, node));
+    if (node.type != repo::NodeType::file) return;
+    dump_content(reading, node, [&](ByteView bytes) { tar.write(bytes); });
+  });
+  tar.finish();
+}
+
 }  // namespace
 
-Listing list_files(const Services& services, const BrowseRequest& request,
-                   const std::vector<std::string>& paths,
+Listing list_files(const Services& services, const ListRequest& request,
                    const std::function<void(const std::string& path, const repo::Node& node)>& each,
                    const Call& call) {
-  const Reading reading(services, request, call);
-  std::vector<std::string> wanted;
-  for (const std::string& path : paths) wanted.push_back(normalized(path));
+  const Reading reading(services, request.browse, call);
+  std::vector<std::string> paths;
+  for (const std::string& path : request.paths) paths.push_back(normalized(path));
   reading.each_node([&](const std::string& path, const repo::Node& node) {
-    const bool is_wanted = std::any_of(wanted.begin(), wanted.end(),
-                                       [&](const auto& folder) { return is_below(path, folder); });
-    if (wanted.empty() || is_wanted) each(path, node);
+    const bool is_wanted = std::any_of(paths.begin(), paths.end(), [&](const std::string& wanted) {
+      return is_listed(path, wanted, request.recursive);
+    });
+    if (paths.empty() || is_wanted) each(path, node);
   });
   return {reading.snapshot(), reading.repository_url()};
 }
 
-void dump_file(const Services& services, const BrowseRequest& request, const std::string& path,
-               const std::function<void(ByteView bytes)>& write, const Call& call) {
+void dump(const Services& services, const BrowseRequest& request, const std::string& path,
+          const std::function<void(ByteView bytes)>& write, const Call& call) {
   const Reading reading(services, request, call);
   const std::string wanted = normalized(path);
   std::optional<repo::Node> found;
+  if (wanted == "/") {
+    found.emplace().type = repo::NodeType::dir;
+  }
   reading.each_node([&](const std::string& at, const repo::Node& node) {
     if (at == wanted) found = node;
   });
@@ -153,13 +195,18 @@ void dump_file(const Services& services, const BrowseRequest& request, const std
                             reading.snapshot().saved.id.short_hex()),
                 "`kubectl kubedr ls` shows what is");
   }
-  if (found->type != repo::NodeType::file) {
-    throw Error(ErrorKind::usage, printable(wanted) + ": is no file",
-                "`kubectl kubedr restore --include` brings folders back");
-  }
-  for (const repo::BlobId& id : found->content) {
-    write(reading.repository().load_blob(reading.index(), {repo::BlobType::data, id},
-                                         reading.call()));
+  switch (found->type) {
+  case repo::NodeType::file:
+    return dump_content(reading, *found, write);
+  case repo::NodeType::dir:
+    return dump_folder(reading, wanted, write);
+  case repo::NodeType::symlink:
+  case repo::NodeType::dev:
+  case repo::NodeType::chardev:
+  case repo::NodeType::fifo:
+  case repo::NodeType::socket:
+  case repo::NodeType::irregular:
+    throw Error(ErrorKind::usage, printable(wanted) + ": is neither a file nor a folder");
   }
 }
 

@@ -25,19 +25,23 @@ struct Listing {
   std::string repository_url;
 };
 
-// Every node of a snapshot whose path is, or is below, one of `paths` (all of them when empty).
-Listing list_files(const Services& services, const BrowseRequest& request,
-                   const std::vector<std::string>& paths,
+struct ListRequest {
+  BrowseRequest browse;
+  std::vector<std::string> paths;  // these and what is directly in them; empty: everything
+  bool recursive = false;          // what is in their folders too
+};
+
+Listing list_files(const Services& services, const ListRequest& request,
                    const std::function<void(const std::string& path, const repo::Node& node)>& each,
                    const Call& call);
 
-// A file's bytes in order, each blob verified before it is handed over. A database
-// (etcd-snapshot.db) is not proven by its digest before its end: a reader that stops early has
-// no whole one.
+// A file's bytes in order, or a folder as tar, each blob verified before it is handed over. A
+// database (etcd-snapshot.db) is not proven by its digest before its end: a reader that stops early
+// has no whole one.
 //
-// errors   not_found: no such path, or it is a folder
-void dump_file(const Services& services, const BrowseRequest& request, const std::string& path,
-               const std::function<void(ByteView bytes)>& write, const Call& call);
+// errors   not_found: no such path; usage: it is neither file nor folder
+void dump(const Services& services, const BrowseRequest& request, const std::string& path,
+          const std::function<void(ByteView bytes)>& write, const Call& call);
 
 struct PolicyStats {
   std::string policy;  // "kubedr-system/nightly"; empty: of nobody we know

@@ -132,6 +132,13 @@ class HeldLock {
   std::optional<repo::Lock> lock_;
 };
 
+// The files that tar(1) finds in an archive.
+std::map<std::string, std::string> unpacked(const std::filesystem::path& archive) {
+  const TempDir folder;
+  REQUIRE(run({"tar", "-xf", archive.string(), "-C", folder.path().string()}).ok());
+  return files_below(folder.path());
+}
+
 std::string short_id(const Json& backup) {
   return backup.at("snapshotId").get<std::string>().substr(0, 8);
 }
@@ -470,6 +477,9 @@ TEST_CASE("ls, dump and stats: say what is there") {
   REQUIRE(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
   const RunResult listed = repository.run({"ls", "latest"});
   CHECK(listed.out == "/data\n/data/etcd-snapshot.db\n");
+  CHECK(repository.run({"ls", "latest", "/"}).out == "/data\n");
+  CHECK(has(repository.run({"ls", "latest", "/", "--recursive", "-l"}).out,
+            std::to_string(std::filesystem::file_size(db))));
   const Json nodes =
       parsed(repository.run({"ls", "latest", "/data/etcd-snapshot.db", "-o", "json"}));
   REQUIRE(nodes.at("nodes").size() == 1);
@@ -478,7 +488,13 @@ TEST_CASE("ls, dump and stats: say what is there") {
   CHECK(dumped.ok());
   CHECK(dumped.out == read_text(db));
   CHECK(repository.run({"dump", "latest", "/data/nothing"}).exit.code == 4);
-  CHECK(repository.run({"dump", "latest", "/data"}).exit.code == 2);
+  const RunResult archive =
+      repository.run({"dump", "latest", "/data", "--target", folder / "data.tar"});
+  CHECK(archive.ok());
+  const RunResult theirs =
+      test::restic("0.18", {"dump", "latest", "/data"}, repository.restic_env());
+  CHECK(unpacked(folder / "data.tar") == unpacked(folder.write("theirs.tar", theirs.out)));
+  CHECK(unpacked(folder / "data.tar").at("data/etcd-snapshot.db") == read_text(db));
   const Json stats = parsed(repository.run({"stats", "-o", "json"}));
   CHECK(stats.at("snapshots") == 1);
   CHECK(stats.at("restoreBytes") == std::filesystem::file_size(db));
