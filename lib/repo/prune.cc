@@ -81,8 +81,9 @@ std::uint64_t header_bytes(const PackEntry& entry) {
 
 class Planner {
  public:
-  Planner(const Repository& repository, const PruneOptions& options, const Call& call)
-      : repository_(repository), options_(options), call_(call) {}
+  Planner(const Repository& repository, const PruneOptions& options,
+          const std::vector<SnapshotId>& forgotten, const Call& call)
+      : repository_(repository), options_(options), forgotten_(forgotten), call_(call) {}
 
   PrunePlan run() {
     load_indexes();
@@ -124,7 +125,11 @@ class Planner {
     }
     require_believable(snapshots);
     std::vector<BlobId> roots;
-    for (const SavedSnapshot& saved : snapshots) roots.push_back(saved.snapshot.tree);
+    for (const SavedSnapshot& saved : snapshots) {
+      const bool is_forgotten =
+          std::find(forgotten_.begin(), forgotten_.end(), saved.id) != forgotten_.end();
+      if (!is_forgotten) roots.push_back(saved.snapshot.tree);
+    }
     std::string problem;
     plan_.used = find_used_blobs(
         repository_, plan_.index, roots,
@@ -356,6 +361,7 @@ class Planner {
 
   const Repository& repository_;
   const PruneOptions& options_;
+  const std::vector<SnapshotId>& forgotten_;
   const Call& call_;
   PrunePlan plan_;
   std::unordered_map<PackId, PackUse> packs_;
@@ -573,7 +579,14 @@ class Execution {
 PrunePlan plan_prune(const Repository& repository, const Lock& lock, const PruneOptions& options,
                      const Call& call) {
   lock.scope().require_live();
-  return Planner(repository, options, call).run();
+  return Planner(repository, options, {}, call).run();
+}
+
+PruneFigures rehearse_prune(const Repository& repository, const Lock& lock,
+                            const PruneOptions& options, const std::vector<SnapshotId>& forgotten,
+                            const Call& call) {
+  lock.scope().require_live();
+  return Planner(repository, options, forgotten, call).run().figures;
 }
 
 void execute_prune(const Repository& repository, Lock& lock, const PrunePlan& plan,

@@ -79,6 +79,11 @@ struct PrunePlan {
 PrunePlan plan_prune(const Repository& repository, const Lock& lock, const PruneOptions& options,
                      const Call& call);
 
+// What a prune would find if those snapshots were forgotten.
+PruneFigures rehearse_prune(const Repository& repository, const Lock& lock,
+                            const PruneOptions& options, const std::vector<SnapshotId>& forgotten,
+                            const Call& call);
+
 // Told of bytes repacked, for a progress line; by one thread at a time.
 using PruneProgress = std::function<void(std::uint64_t bytes)>;
 

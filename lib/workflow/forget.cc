@@ -96,6 +96,7 @@ class Forgetting {
       clear_noted_snapshots(s_, call_);
       if (request_.prune && report.failed_steps.empty()) prune(opened, lock, report, held);
     }
+    if (request_.dry_run && request_.prune) rehearse_prune(opened, lock, report, held);
     const Afterwards afterwards(call_);
     Steps steps;
     steps.attempt("unlock", "`kubectl kubedr unlock` removes it once it is stale",
@@ -193,6 +194,17 @@ class Forgetting {
       if (std::find(removed.begin(), removed.end(), id) == removed.end()) ids.push_back(id);
     }
     return ids;
+  }
+
+  void rehearse_prune(const OpenedRepository& opened, const repo::Lock& lock, ForgetReport& report,
+                      const Call& call) const {
+    std::vector<repo::SnapshotId> forgotten;
+    for (const ForgetGroup& group : report.plan.groups) {
+      for (const ListedSnapshot& victim : group.remove) forgotten.push_back(victim.saved.id);
+    }
+    if (forgotten.empty()) return;
+    report.pruned =
+        repo::rehearse_prune(opened.repository, lock, request_.prune_options, forgotten, call);
   }
 
   void prune(const OpenedRepository& opened, repo::Lock& lock, ForgetReport& report,

@@ -42,9 +42,9 @@ struct ForgetPlan {
 
 struct ForgetReport {
   ForgetPlan plan;
-  std::vector<std::string> removed;  // ids
-  std::optional<repo::PruneFigures> pruned;
-  std::vector<FailedStep> failed_steps;  // a record or a snapshot that could not be removed
+  std::vector<std::string> removed;          // ids
+  std::optional<repo::PruneFigures> pruned;  // with dry_run: what would be
+  std::vector<FailedStep> failed_steps;      // a record or a snapshot that could not be removed
 };
 
 // Deletes each chosen snapshot's record, then the snapshot, under an exclusive lock. `agree` is

@@ -245,6 +245,8 @@ TEST_CASE("forget: by name and by rules, the record goes with its snapshot") {
   auto dry = by_rule;
   dry.emplace_back("--dry-run");
   CHECK(has(kept.run(dry).out, "2 snapshots would be removed"));
+  dry.emplace_back("--prune");
+  CHECK(has(kept.run(dry).out, "to be freed:"));
   CHECK(kept.snapshots().size() == 4);
 
   CHECK(kept.run({"forget", "mbr-" + ids[3], "--location", kept.name, "--yes"}).ok());

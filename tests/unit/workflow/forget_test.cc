@@ -76,3 +76,19 @@ TEST_CASE("forget: ids leave nothing to filter") {
   CHECK(text_of([&] { repository.run(request); }).starts_with("usage: forget: explicit snapshot"));
   CHECK(repository.left() == 2);
 }
+
+TEST_CASE("forget: a rehearsal with prune tells what a prune would free, and changes nothing") {
+  Forgetful repository;
+  ForgetRequest request;
+  request.rules.last = 1;
+  request.prune = true;
+  request.prune_options.max_unused.percent = 0;
+  request.dry_run = true;
+  const ForgetReport rehearsed = repository.run(request);
+  REQUIRE(rehearsed.pruned);
+  CHECK(rehearsed.pruned->bytes_freed > 16 * 1024);
+  CHECK(repository.left() == 2);
+  request.dry_run = false;
+  CHECK(repository.run(request).pruned->bytes_freed == rehearsed.pruned->bytes_freed);
+  CHECK(repository.left() == 1);
+}
