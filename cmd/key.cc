@@ -123,8 +123,9 @@ void add_key(CLI::App& root, Action& action) {
   CLI::App* add_verb = group->add_subcommand("add", "Add a key with a password of its own");
   add_verb->add_option("--new-password-file", arguments->password_file,
                        "File with the new password; else it is asked for");
+  // restic's --user is taken: it is kubectl's, for who asks the API server.
   add_verb->add_option("--new-user", arguments->user, "Name in the key file instead of yours");
-  add_verb->add_option("--new-host", arguments->host, "Host in the key file instead of this one");
+  add_verb->add_option("--host", arguments->host, "Host in the key file instead of this one");
   add_verb->footer(
       "Examples:\n"
       "  kubectl kubedr key add --location local-minio\n"

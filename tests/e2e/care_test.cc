@@ -330,13 +330,14 @@ TEST_CASE("keys: an escrow key opens the repository, for restic too, until it is
   TempDir folder;
   folder.write("new-password", "from the safe\n");
   const Json added = parsed(kept.run({"key", "add", "--location", kept.name, "--new-password-file",
-                                      folder / "new-password", "-o", "json"}));
+                                      folder / "new-password", "--host", "safe", "-o", "json"}));
   auto env = kept.plane.restic_env(kept.name);
   env["RESTIC_PASSWORD"] = "from the safe";
   CHECK(test::restic("0.18", {"check"}, env).ok());
   CHECK(test::restic("0.14", {"snapshots"}, env).ok());
   const Json keys = parsed(kept.run({"key", "list", "--location", kept.name, "-o", "json"}));
   CHECK(keys.at("keys").size() == 2);
+  CHECK(has(keys.dump(), R"("hostName":"safe")"));
   const std::string id = added.at("saved").get<std::string>();
   CHECK(kept.run({"key", "remove", id, "--location", kept.name}).exit.code == 2);
   CHECK(kept.run({"key", "remove", id, "--location", kept.name, "--yes"}).ok());
