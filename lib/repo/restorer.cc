@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <mutex>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -123,17 +124,30 @@ std::vector<std::string> parts_of(std::string_view path) {
   return split(path, '/');
 }
 
-// A pattern against a path in the snapshot, both in parts. Anchored at the root if it begins with
-// '/', else anywhere; what is below a match matches too.
+using Parts = std::span<const std::string>;
+
+// Whether the pattern's parts are matched by the first ones of the path; "**" by any number.
+bool begins_with(Parts path, Parts pattern) {
+  if (pattern.empty()) return true;
+  const Parts rest = pattern.subspan(1);
+  if (pattern.front() != "**") {
+    return !path.empty() && ::fnmatch(pattern.front().c_str(), path.front().c_str(), 0) == 0 &&
+           begins_with(path.subspan(1), rest);
+  }
+  for (std::size_t passed = 0; passed <= path.size(); ++passed) {
+    if (begins_with(path.subspan(passed), rest)) return true;
+  }
+  return false;
+}
+
+// A pattern against a path in the snapshot. Anchored at the root if it begins with '/', else
+// anywhere; what is below a match matches too.
 bool matches(const std::string& pattern, const std::string& path) {
-  const bool anchored = pattern.starts_with('/');
   const std::vector<std::string> wanted = parts_of(pattern);
   const std::vector<std::string> parts = parts_of(path);
-  for (std::size_t start = 0; start + wanted.size() <= parts.size(); ++start) {
-    std::size_t i = 0;
-    while (i < wanted.size() && ::fnmatch(wanted[i].c_str(), parts[start + i].c_str(), 0) == 0) ++i;
-    if (i == wanted.size()) return true;
-    if (anchored) return false;
+  const std::size_t starts = pattern.starts_with('/') ? 1 : parts.size();
+  for (std::size_t start = 0; start < starts; ++start) {
+    if (begins_with(Parts(parts).subspan(start), wanted)) return true;
   }
   return false;
 }

@@ -29,7 +29,7 @@ enum class Overwrite { refuse, always, if_changed, if_newer, never };
 struct RestoreOptions {
   Overwrite overwrite = Overwrite::refuse;
   // Patterns as restic's --include: "/data/pki" that path and all below it, "*.db" that name at any
-  // depth; empty: everything.
+  // depth, "**" any folders; empty: everything.
   std::vector<std::string> include;
   // Told of restored bytes, by any thread; or none.
   std::function<void(std::uint64_t bytes)> progress = {};

@@ -460,6 +460,8 @@ TEST_CASE("an include brings back what it names, and a rehearsal writes nothing"
   CHECK(included({"*.crt"}) == 1);
   CHECK(included({"*.db", "/data/pki/ca.key"}) == 2);
   CHECK(included({"/data"}) == 3);
+  CHECK(included({"/**/ca.crt"}) == 1);
+  CHECK(included({"data/**/*.*"}) == 3);
   CHECK(text_of([&] { included({"/pki"}); }).find("nothing in the snapshot matches /pki") !=
         std::string::npos);
 }
