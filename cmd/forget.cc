@@ -112,15 +112,19 @@ int run(Arguments arguments, const Context& context) {
   request.prune_options = prune_options_of(arguments.prune);
   const Wired wired(context);
   const bool ask = !request.dry_run && !context.flags.yes;
+  bool refused = false;
   const auto agree = [&](const workflow::ForgetPlan& plan) {
     if (ask) context.show(plan_text(plan));
-    return context.confirm(fmt::format("Remove {} snapshot{} and what records them?",
-                                       plan.removed(), plan.removed() == 1 ? "" : "s"));
+    refused = !context.confirm(fmt::format("Remove {} snapshot{} and what records them?",
+                                           plan.removed(), plan.removed() == 1 ? "" : "s"));
+    return !refused;
   };
   const workflow::ForgetReport report =
       workflow::forget(wired.services(), request, agree, context.call);
   if (context.as_document()) {
     context.print(document(result_json(report, request.dry_run), context.flags.output));
+  } else if (refused) {
+    context.print("nothing was changed\n");
   } else {
     if (!ask || report.plan.removed() == 0) context.print(plan_text(report.plan));
     const char* would = request.dry_run ? " would be" : "";
