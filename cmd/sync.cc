@@ -33,6 +33,7 @@ Json result_json(const workflow::SyncReport& report) {
           {"recordsToRemove", dangling},
           {"statusToWrite", report.plan.stale_status},
           {"totalsToWrite", report.plan.uncounted},
+          {"locationStatusToWrite", report.plan.stale_location},
           {"done", report.done},
           {"failedSteps", to_json(report.failed_steps)}};
 }
@@ -40,6 +41,9 @@ Json result_json(const workflow::SyncReport& report) {
 std::string plan_text(const workflow::SyncPlan& plan) {
   if (plan.empty()) return "records and status agree with " + plan.repository_url + "\n";
   std::string text = "to agree with " + plan.repository_url + ":\n";
+  if (plan.stale_location) {
+    text += fmt::format("  write status of location {}\n", printable(plan.location));
+  }
   for (const workflow::ListedSnapshot& one : plan.missing) {
     text +=
         fmt::format("  add record for snapshot {} of {} UTC, policy {}\n", one.saved.id.short_hex(),

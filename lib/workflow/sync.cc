@@ -65,6 +65,7 @@ class Syncing {
                   "run sync again");
     }
     Steps steps;
+    if (report.plan.stale_location) write_location(steps, held);
     for (const ListedSnapshot& one : report.plan.missing) add_record(one, steps, held);
     for (const crd::Record& record : report.plan.dangling) {
       steps.attempt("record " + record.ref.name, "run sync again",
@@ -94,6 +95,8 @@ class Syncing {
     SyncPlan plan;
     plan.location = location_.ref.name;
     plan.repository_url = opened_.store->location();
+    plan.stale_location =
+        location_.status.init_status != "Completed" || !location_.initialized_annotation;
     for (const crd::Record& record : records_) {
       const bool listed = std::any_of(snapshots.begin(), snapshots.end(),
                                       [&](const auto& saved) { return names(record, saved); });
@@ -169,6 +172,14 @@ class Syncing {
                   "is it the right bucket? kubectl kubedr snapshots, kubectl kubedr check; if all "
                   "of them are gone, say --unsafe-allow-remove-all");
     }
+  }
+
+  void write_location(Steps& steps, const Call& call) const {
+    steps.attempt("status of " + location_.ref.name, "run sync again", [&] {
+      s_.cluster.patch_status(
+          location_.ref, crd::init_completed_status(location_.generation, s_.clock.now()), call);
+      s_.cluster.annotate(location_.ref, crd::kInitializedAnnotation, "true", call);
+    });
   }
 
   void add_record(const ListedSnapshot& one, Steps& steps, const Call& call) const {

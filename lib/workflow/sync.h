@@ -20,9 +20,11 @@ struct SyncPlan {
   std::vector<crd::Record> dangling;      // records whose snapshot is not there
   std::vector<std::string> stale_status;  // policies whose status does not name the newest snapshot
   std::vector<std::string> uncounted;     // policies whose totals do not know all their snapshots
+  bool stale_location = false;  // its status does not say that there is a repository: it opened
 
   bool empty() const {
-    return missing.empty() && dangling.empty() && stale_status.empty() && uncounted.empty();
+    return missing.empty() && dangling.empty() && stale_status.empty() && uncounted.empty() &&
+           !stale_location;
   }
 };
 

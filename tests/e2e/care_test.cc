@@ -287,6 +287,39 @@ TEST_CASE("sync: records that were lost come back, with the status") {
   CHECK(has(kept.run({"sync", "--location", kept.name}).out, "agree"));
 }
 
+TEST_CASE("sync: a location whose repository opens says Completed again") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("relocated", 100);
+  kept.backup();
+  const auto status = [&] { return kept.plane.get("backuplocation", kept.name).at("status"); };
+  const auto finding = [&] {
+    return has(kept.run({"status", "backuplocation/" + kept.name, "-o", "json"}).out,
+               "init-failed");
+  };
+  // As operator mode leaves it where somebody made a location anew on a repository that was there.
+  CHECK(kept.run({"init", kept.name}).exit.code == 1);
+  CHECK(status().at("initStatus") == "Failed");
+  CHECK(finding());
+  CHECK(has(kept.run({"sync", "--location", kept.name, "--dry-run"}).out,
+            "write status of location " + kept.name));
+  CHECK(status().at("initStatus") == "Failed");
+  CHECK(kept.run({"sync", "--location", kept.name, "--yes"}).ok());
+  CHECK(status().at("initStatus") == "Completed");
+  CHECK(status().at("initErrorMessage") == "");
+  CHECK_FALSE(finding());
+
+  // Made anew from its file: neither status nor annotation.
+  REQUIRE(kept.kubectl({"delete", "backuplocation", kept.name}).ok());
+  kept.plane.add_location(kept.name);
+  CHECK(kept.run({"sync", "--location", kept.name, "--yes"}).ok());
+  CHECK(status().at("initStatus") == "Completed");
+  CHECK(kept.plane.get("backuplocation", kept.name)
+            .at("metadata")
+            .at("annotations")
+            .at("initialized.annotations.kubedr.catalogicsoftware.com") == "true");
+  CHECK(has(kept.run({"sync", "--location", kept.name}).out, "agree"));
+}
+
 TEST_CASE("sync, prune: an empty repository beside records is not believed") {
   KUBEDR_NEEDS("kube-apiserver");
   const Kept kept("doubtful", 5);
