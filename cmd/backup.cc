@@ -101,6 +101,9 @@ Json result_json(const workflow::BackupReport& report, const std::vector<Json>& 
                    {"leftToOperator", report.retention.left_to_operator},
                    {"doubt", report.retention.doubt}}},
                  {"failedSteps", to_json(report.failed_steps)}};
+  if (const auto& pruned = report.retention.pruned) {
+    result["retention"]["pruned"] = to_json(*pruned);
+  }
   if (!not_written.empty()) result["notWritten"] = not_written;
   return result;
 }

@@ -23,7 +23,7 @@
 namespace kubedr::workflow {
 namespace {
 
-// Copying packs costs reads and writes: so much must be gained.
+// Of the bytes that are used, but for the first.
 constexpr std::uint64_t kWorthAPrune = std::uint64_t{64} << 20;
 constexpr double kWorthShare = 0.1;
 constexpr double kWorthAlways = 0.5;
@@ -124,6 +124,13 @@ RetentionVerdict choose_victims(const RetentionInput& input) {
   return verdict;
 }
 
+bool prune_pays(const repo::PruneFigures& plan) {
+  const auto used = static_cast<double>(plan.used_blobs.bytes);
+  const auto freed = static_cast<double>(plan.bytes_freed);
+  return freed > kWorthAlways * used ||
+         (plan.bytes_freed > kWorthAPrune && freed > kWorthShare * used);
+}
+
 namespace {
 
 class Retaining {
@@ -182,7 +189,7 @@ class Retaining {
     steps.attempt("prune", "kubectl kubedr prune --location " + request_.location.ref.name, [&] {
       repo::PruneOptions options;
       for (const repo::SavedSnapshot& saved : snapshots_) options.known.push_back(saved.id.hex());
-      const PruneReport pruned = prune_locked(s_, opened_, lock, options, pays, lock.scope());
+      const PruneReport pruned = prune_locked(s_, opened_, lock, options, prune_pays, lock.scope());
       if (pruned.done) report.pruned = pruned.figures;
     });
     const bool worked = steps.failed().size() == failed;
@@ -199,13 +206,6 @@ class Retaining {
       note_retention(s_, request_.policy, report.doubt, report.remedy, call_);
     }
     if (listed_ > 0) note_snapshots(s_, request_.policy, listed_, call_);
-  }
-
-  static bool pays(const repo::PruneFigures& plan) {
-    const auto used = static_cast<double>(plan.used_blobs.bytes);
-    const auto freed = static_cast<double>(plan.bytes_freed);
-    return freed > kWorthAlways * used ||
-           (plan.bytes_freed > kWorthAPrune && freed > kWorthShare * used);
   }
 
   const Services& s_;

@@ -46,6 +46,10 @@ struct RetentionVerdict {
 
 RetentionVerdict choose_victims(const RetentionInput& input);
 
+// Whether a prune is worth reading and writing packs again: when it frees half as much as is used,
+// or, in large repositories, 64 MiB that are a tenth of it. Pure.
+bool prune_pays(const repo::PruneFigures& plan);
+
 struct RetentionReport {
   std::vector<std::string> removed;  // snapshot ids
   bool left_to_operator = false;

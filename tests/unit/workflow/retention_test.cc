@@ -195,3 +195,21 @@ TEST_CASE("retention: a backup of a file knows no etcd and is no reason for doub
   fleet.ours("c");
   CHECK(fleet.victims(1) == Words{"a", "b"});
 }
+
+TEST_CASE("retention: a prune pays from half of what is used on, or from 64 MiB and a tenth") {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  const auto pays = [](std::uint64_t used, std::uint64_t freed) {
+    repo::PruneFigures plan;
+    plan.used_blobs.bytes = used;
+    plan.bytes_freed = freed;
+    return prune_pays(plan);
+  };
+  CHECK_FALSE(pays(0, 0));
+  CHECK(pays(0, 1));
+  CHECK_FALSE(pays(10 * kMiB, 5 * kMiB));
+  CHECK(pays(10 * kMiB, 5 * kMiB + 1));
+  CHECK_FALSE(pays(300 * kMiB, 64 * kMiB));
+  CHECK(pays(300 * kMiB, 64 * kMiB + 1));
+  CHECK_FALSE(pays(2000 * kMiB, 200 * kMiB));
+  CHECK(pays(2000 * kMiB, 200 * kMiB + 1));
+}
