@@ -68,14 +68,15 @@ ProgressReport::ProgressReport(ProgressStyle style, const Clock& clock)
 }
 
 ProgressReport::~ProgressReport() {
-  end();
+  end(true);
 }
 
 void ProgressReport::begin(std::string_view step, std::uint64_t total_bytes) {
   if (style_ == ProgressStyle::none) return;
   const std::lock_guard lock(mutex_);
-  finish();
+  finish(State::done);
   step_.emplace();
+  bytes_ = 0;
   step_->name = step;
   step_->total = total_bytes;
   step_->begun = clock_.steady();
@@ -85,13 +86,12 @@ void ProgressReport::begin(std::string_view step, std::uint64_t total_bytes) {
 }
 
 void ProgressReport::advance(std::uint64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  if (step_) step_->done += bytes;
+  bytes_ += bytes;
 }
 
-void ProgressReport::end() {
+void ProgressReport::end(bool done) {
   const std::lock_guard lock(mutex_);
-  finish();
+  finish(done ? State::done : State::failed);
 }
 
 void ProgressReport::watch(const std::stop_token& stop) {
@@ -108,20 +108,23 @@ void ProgressReport::watch(const std::stop_token& stop) {
 }
 
 // What a step leaves behind.
-void ProgressReport::finish() {
+void ProgressReport::finish(State state) {
   if (!step_) return;
   const SteadyTime now = clock_.steady();
+  take_sample(now);
   if (style_ == ProgressStyle::line) write_to_stderr("\r\033[K");
-  if (style_ == ProgressStyle::json) show_json(now, true);
+  if (style_ == ProgressStyle::json) show_json(now, state);
   if (style_ == ProgressStyle::log && step_->told) {
     const std::string bytes = step_->done > 0 ? human_size(step_->done) + " " : "";
-    write_to_stderr(fmt::format("{}: {}in {}\n", step_->name, bytes,
+    write_to_stderr(fmt::format("{}: {}{}in {}\n", step_->name,
+                                state == State::failed ? "failed, " : "", bytes,
                                 human_seconds(seconds_of(now - step_->begun))));
   }
   step_.reset();
 }
 
 void ProgressReport::take_sample(SteadyTime now) {
+  step_->done = bytes_;
   step_->samples.push_back({now, step_->done});
   while (now - step_->samples.front().time > kRateSpan) step_->samples.pop_front();
 }
@@ -136,7 +139,7 @@ double ProgressReport::rate() const {
 
 void ProgressReport::show(SteadyTime now) {
   if (style_ == ProgressStyle::line) return show_line(now);
-  if (style_ == ProgressStyle::json) return show_json(now, false);
+  if (style_ == ProgressStyle::json) return show_json(now, State::under_way);
   show_log(now);
 }
 
@@ -153,16 +156,16 @@ void ProgressReport::show_log(SteadyTime now) {
   shown_ = now;
 }
 
-void ProgressReport::show_json(SteadyTime now, bool is_done) const {
+void ProgressReport::show_json(SteadyTime now, State state) const {
   const double elapsed = seconds_of(now - step_->begun);
-  const double speed = is_done && elapsed > 0 ? static_cast<double>(step_->done) / elapsed : rate();
-  Json progress = {{"step", step_->name},
-                   {"bytesDone", step_->done},
-                   {"bytesTotal", nullptr},
-                   {"bytesPerSecond", static_cast<std::uint64_t>(speed)},
-                   {"secondsElapsed", elapsed},
-                   {"secondsLeft", nullptr},
-                   {"done", is_done}};
+  const double speed = state != State::under_way && elapsed > 0
+                           ? static_cast<double>(step_->done) / elapsed
+                           : rate();
+  Json progress = {
+      {"step", step_->name},          {"bytesDone", step_->done},
+      {"bytesTotal", nullptr},        {"bytesPerSecond", static_cast<std::uint64_t>(speed)},
+      {"secondsElapsed", elapsed},    {"secondsLeft", nullptr},
+      {"done", state == State::done}, {"failed", state == State::failed}};
   if (step_->total > 0) {
     const std::uint64_t total = std::max(step_->total, step_->done);
     progress["bytesTotal"] = total;

@@ -1,6 +1,7 @@
 #ifndef KUBEDR_CMD_PROGRESS_H
 #define KUBEDR_CMD_PROGRESS_H
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -37,9 +38,11 @@ class ProgressReport final : public workflow::Progress {
 
   void begin(std::string_view step, std::uint64_t total_bytes) override;
   void advance(std::uint64_t bytes) override;
-  void end() override;
+  void end(bool done) override;
 
  private:
+  enum class State { under_way, done, failed };
+
   struct Sample {
     SteadyTime time;
     std::uint64_t bytes;
@@ -48,24 +51,25 @@ class ProgressReport final : public workflow::Progress {
   struct Step {
     std::string name;
     std::uint64_t total = 0;  // 0: not known
-    std::uint64_t done = 0;
+    std::uint64_t done = 0;   // at the last look
     SteadyTime begun{};
     std::deque<Sample> samples;  // of the last seconds, for a rate that follows
     bool told = false;           // in the log
   };
 
   void watch(const std::stop_token& stop);
-  void finish();
+  void finish(State state);
   void take_sample(SteadyTime now);
   double rate() const;
   void show(SteadyTime now);
   void show_line(SteadyTime now);
   void show_log(SteadyTime now);
-  void show_json(SteadyTime now, bool is_done) const;
+  void show_json(SteadyTime now, State state) const;
   std::string measures(SteadyTime now, std::string_view gap) const;
 
   const ProgressStyle style_;
   const Clock& clock_;
+  std::atomic<std::uint64_t> bytes_{0};  // of the step; no lock, which a stuck terminal may hold
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::optional<Step> step_;  // guarded by mutex_

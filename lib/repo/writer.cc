@@ -140,7 +140,8 @@ struct Writer::Impl {
   void await(const BlobHandle& blob);
   void require_awaited() const;
   void push(Batch batch);
-  void flush();
+  void begin_progress(UploadProgress progress);
+  void flush(UploadProgress progress);
 
   const Repository& repository_;
   Lock& lock_;
@@ -160,6 +161,10 @@ struct Writer::Impl {
   std::mutex mutex_;
   // Guarded by mutex_:
   WriterStats stats_;
+  std::uint64_t packed_bytes_ = 0;  // of packs, those waiting among them
+  std::uint64_t stored_bytes_ = 0;  // of packs
+  std::uint64_t to_upload_ = 0;     // the total that progress_ is told
+  UploadProgress progress_;
   std::vector<IndexedPack> unindexed_;  // stored, in no index file yet
   std::size_t unindexed_blobs_ = 0;
   std::set<BlobHandle> awaited_;  // claimed by somebody else when we met them
@@ -284,7 +289,12 @@ void Writer::Impl::pack(Packer& packer, const SealedBlobs& sealed, Sealer& seale
 }
 
 void Writer::Impl::put(SealedBlobs&& full, Sealer& sealer) {
-  spool_.put(finish_pack(std::move(full), sealer));
+  Pack pack = finish_pack(std::move(full), sealer);
+  {
+    const std::lock_guard guard(mutex_);
+    packed_bytes_ += pack.bytes.size();
+  }
+  spool_.put(std::move(pack));
 }
 
 void Writer::Impl::upload() {
@@ -304,6 +314,8 @@ void Writer::Impl::store(Pack& pack) {
     const std::lock_guard guard(mutex_);
     ++stats_.packs;
     stats_.bytes_stored += pack.bytes.size();
+    stored_bytes_ += pack.bytes.size();
+    if (progress_) progress_(pack.bytes.size(), to_upload_);
     unindexed_blobs_ += indexed.entries.size();
     unindexed_.push_back(std::move(indexed));
     if (unindexed_blobs_ < kIndexBlobs) return;
@@ -333,7 +345,16 @@ void Writer::Impl::push(Batch batch) {
   }
 }
 
-void Writer::Impl::flush() {
+// From here on what is missing is known.
+void Writer::Impl::begin_progress(UploadProgress progress) {
+  if (!progress) return;
+  const std::lock_guard guard(mutex_);
+  progress_ = std::move(progress);
+  to_upload_ = packed_bytes_ - stored_bytes_;
+  progress_(0, to_upload_);
+}
+
+void Writer::Impl::flush(UploadProgress progress) {
   batches_.close();
   workers_.clear();
   scope_.call().require_live();
@@ -342,6 +363,7 @@ void Writer::Impl::flush() {
       put(std::move(*rest), caller_blobs_.sealer());
     }
   }
+  begin_progress(std::move(progress));
   spool_.close();
   uploaders_.clear();
   scope_.call().require_live();
@@ -438,10 +460,10 @@ BlobId Writer::save_tree(std::string_view json, const Call& call) {
   return blob.id;
 }
 
-Written Writer::finish(const Call& call) {
+Written Writer::finish(const Call& call, UploadProgress progress) {
   const Inside inside(impl_->scope_, impl_->finished_, call);
   impl_->finished_ = true;
-  impl_->flush();
+  impl_->flush(std::move(progress));
   Written written;
   written.stats_ = impl_->stats_;
   return written;

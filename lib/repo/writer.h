@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -52,6 +53,9 @@ struct SavedFile {
   std::uint64_t size = 0;
 };
 
+// Told of packs' bytes as they are stored, and of how many there are, by one thread at a time.
+using UploadProgress = std::function<void(std::uint64_t bytes, std::uint64_t total)>;
+
 // Proof that all packs of a writer are stored, and the indexes that name them.
 class Written {
  public:
@@ -83,8 +87,9 @@ class Writer {
   // Stores a tree's JSON.
   BlobId save_tree(std::string_view json, const Call& call);
 
-  // Waits for all packs, then stores the index files that name them.
-  Written finish(const Call& call);
+  // Waits for all packs, then stores the index files that name them. The progress is of those that
+  // were not stored yet.
+  Written finish(const Call& call, UploadProgress progress = {});
 
  private:
   struct Impl;

@@ -149,6 +149,7 @@ class Run {
   std::unique_ptr<Database> open_database(const Call& call);
   repo::Node save_database(repo::Writer& writer, const std::vector<repo::SavedSnapshot>& snapshots,
                            const repo::Config& config, TreeBuilder& trees, const Call& call);
+  repo::Written upload(repo::Writer& writer, const Call& call);
   repo::Node save_stream(repo::Writer& writer, Database& database, repo::Source& source,
                          const repo::Cut& cut, TreeBuilder& trees, const Call& call);
   repo::Snapshot describe(const repo::BlobId& root, const repo::SavedSnapshot* parent,
@@ -207,9 +208,10 @@ repo::Node Run::save_database(repo::Writer& writer,
 
 repo::Node Run::save_stream(repo::Writer& writer, Database& database, repo::Source& source,
                             const repo::Cut& cut, TreeBuilder& trees, const Call& call) {
-  s_.progress.begin("etcd", database.expected_size());
-  repo::SavedFile saved = writer.save_file(source, cut, call);
-  s_.progress.end();
+  repo::SavedFile saved = [&] {
+    const Step step(s_.progress, "etcd", database.expected_size());
+    return writer.save_file(source, cut, call);
+  }();
   const etcd::Verified verified = database.finish();
   report_.db_size = verified.db_size();
   repo::Node node = made_node(kDatabaseName, repo::NodeType::file, kFileMode, started_);
@@ -248,6 +250,15 @@ repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot
   snapshot.program_version = s_.program;
   snapshot.summary = report_.summary;
   return snapshot;
+}
+
+// Packs first, then the indexes that name them.
+repo::Written Run::upload(repo::Writer& writer, const Call& call) {
+  const Step step(s_.progress, "upload");
+  return writer.finish(call, [&](std::uint64_t bytes, std::uint64_t total) {
+    if (bytes == 0) s_.progress.begin("upload", total);
+    s_.progress.advance(bytes);
+  });
 }
 
 // A dry run opens and proves everything that a backup needs, and stores nothing.
@@ -299,9 +310,7 @@ BackupReport Run::run(const Call& call) {
   repo::Node data = made_node("data", repo::NodeType::dir, kFolderMode, started_);
   trees.finish_folder("/data", std::move(children), data, held);
   const repo::BlobId root = writer.save_tree(repo::tree_json({data}), held);
-  s_.progress.begin("upload", 0);
-  const repo::Written written = writer.finish(held);  // packs first, then the indexes naming them
-  s_.progress.end();
+  const repo::Written written = upload(writer, held);
 
   report_.summary = summarize(trees.counts(), written.stats(), bytes, started_, s_.clock.now());
   repo::SavedSnapshot own{{}, describe(root, parent, snapshots)};

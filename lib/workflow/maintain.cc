@@ -59,16 +59,16 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
                          const repo::PruneOptions& options,
                          const std::function<bool(const repo::PruneFigures&)>& agree,
                          const Call& call) {
-  services.progress.begin("looking at what is used", 0);
-  const repo::PrunePlan plan = repo::plan_prune(opened.repository, lock, options, call);
-  services.progress.end();
+  const repo::PrunePlan plan = [&] {
+    const Step step(services.progress, "looking at what is used");
+    return repo::plan_prune(opened.repository, lock, options, call);
+  }();
   PruneReport report{opened.store->location(), plan.figures, false};
   if (plan.empty() || !agree(plan.figures)) return report;
-  services.progress.begin("prune", plan.figures.packs_repacked.bytes);
+  const Step step(services.progress, "prune", plan.figures.packs_repacked.bytes);
   repo::execute_prune(
       opened.repository, lock, plan, [&](std::uint64_t bytes) { services.progress.advance(bytes); },
       call);
-  services.progress.end();
   report.done = true;
   return report;
 }
@@ -123,20 +123,21 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
   repo::Lock lock = services.no_lock
                         ? repository.unlocked(call)
                         : repository.lock_exclusive(services.owner, services.lock_retry, call);
-  services.progress.begin("check", 0);
   bool reads = false;
   const auto read = [&](std::uint64_t bytes, std::uint64_t total) {
     if (!reads) services.progress.begin("read data", total);
     reads = true;
     services.progress.advance(bytes);
   };
-  CheckedRepository checked{opened.store->location(),
-                            repo::check(repository, opened.password, request.read_data, read,
-                                        services.random, lock.scope())};
-  services.progress.end();
+  CheckedRepository checked{opened.store->location(), [&] {
+                              const Step step(services.progress, "check");
+                              return repo::check(repository, opened.password, request.read_data,
+                                                 read, services.random, lock.scope());
+                            }()};
+  // Backups wait for the lock; the API server may take its time.
+  release(lock, call);
   const crd::LastCheck result{services.clock.now(), checked.report.errors() > 0};
   note(services, location.ref, crd::kLastCheckAnnotation, crd::to_annotation(result), call);
-  release(lock, call);
   return checked;
 }
 

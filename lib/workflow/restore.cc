@@ -70,9 +70,11 @@ bool is_restored(const std::filesystem::path& path, const repo::Node& node) {
   return static_cast<std::uint64_t>(info.st_size) == node.size && time == node.mtime;
 }
 
-void verify_database(RestoreReport& report, const repo::Node& node, const Call& call) {
+void verify_database(RestoreReport& report, const repo::Node& node, Progress& progress,
+                     const Call& call) {
   const std::filesystem::path path = report.target / kDatabaseInTarget;
   if (!is_restored(path, node)) return;
+  const Step step(progress, "verify", node.size);
   const FileDescriptor file = open_file(path, O_RDONLY | O_NOFOLLOW);
   etcd::Verdict verdict(path.string());
   Bytes buffer(std::size_t{1} << 20);
@@ -81,6 +83,7 @@ void verify_database(RestoreReport& report, const repo::Node& node, const Call& 
     const std::size_t got = read_full(file.get(), buffer, path);
     if (got == 0) break;
     verdict.update(ByteView(buffer).first(got));
+    progress.advance(got);
   }
   const etcd::Verified verified = verdict.finish();
   report.database = path;
@@ -202,15 +205,17 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
     return report;
   }
   make_target(report.target, request.options.overwrite);
-  services.progress.begin(
-      "restore", chosen.snapshot.summary ? chosen.snapshot.summary->total_bytes_processed : 0);
   repo::RestoreOptions options = request.options;
   options.progress = [&](std::uint64_t bytes) { services.progress.advance(bytes); };
-  report.tree = repo::restore_tree(repository, index, chosen.snapshot.tree, report.target, options,
-                                   services.random, held);
-  services.progress.end();
+  report.tree = [&] {
+    const bool all = request.options.include.empty() && chosen.snapshot.summary.has_value();
+    const Step step(services.progress, "restore",
+                    all ? chosen.snapshot.summary->total_bytes_processed : 0);
+    return repo::restore_tree(repository, index, chosen.snapshot.tree, report.target, options,
+                              services.random, held);
+  }();
   if (const auto node = find_database(repository, index, chosen.snapshot.tree, held)) {
-    verify_database(report, *node, held);
+    verify_database(report, *node, services.progress, held);
   }
   const Afterwards afterwards(call);
   try {

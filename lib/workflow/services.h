@@ -23,10 +23,24 @@ class Progress {
  public:
   virtual ~Progress() = default;
 
-  // A new step begins; a total of 0 means that it is not known.
+  // A new step begins, in place of the one before; a total of 0 means that it is not known.
   virtual void begin(std::string_view step, std::uint64_t total_bytes) = 0;
+  // Never waits: whoever stores or reads must not be held up by a terminal.
   virtual void advance(std::uint64_t bytes) = 0;
-  virtual void end() = 0;
+  virtual void end(bool done) = 0;
+};
+
+// A step while it lives; one that an exception ends was not done.
+class Step {
+ public:
+  Step(Progress& progress, std::string_view name, std::uint64_t total_bytes = 0);
+  ~Step();
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+ private:
+  Progress& progress_;
+  const int exceptions_;  // on their way when it began
 };
 
 // Whether copies of what was read before may stand for the store's files: not for who wants to know

@@ -159,4 +159,8 @@ TEST_CASE("progress: a failure stays the last line, behind what was said until t
   REQUIRE(lines.size() >= 2);
   CHECK(parse_json(lines.back(), "stderr").at("error").at("kind") == "unavailable");
   CHECK(parse_json(lines.front(), "stderr").contains("progress"));
+  const Json last = parse_json(lines.at(lines.size() - 2), "stderr").at("progress");
+  CHECK(last.at("step") == "etcd");
+  CHECK(last.at("done") == false);
+  CHECK(last.at("failed") == true);
 }

@@ -48,7 +48,7 @@ class Silent final : public Progress {
 
   void advance(std::uint64_t) override {}
 
-  void end() override {}
+  void end(bool /*done*/) override {}
 };
 
 cluster::BareCluster::Settings settings_of(std::int64_t keep) {

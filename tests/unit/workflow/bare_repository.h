@@ -20,7 +20,7 @@ class Silent final : public Progress {
 
   void advance(std::uint64_t /*bytes*/) override {}
 
-  void end() override {}
+  void end(bool /*done*/) override {}
 };
 
 struct BareRepository : repo::test::World {
