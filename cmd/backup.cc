@@ -13,6 +13,7 @@
 #include "cmd/flags.h"
 #include "cmd/metrics_target.h"
 #include "cmd/print.h"
+#include "cmd/push.h"
 #include "cmd/wire.h"
 
 namespace kubedr::cmd {
@@ -158,6 +159,7 @@ workflow::BackupReport back_up(const Arguments& arguments, const Wired& wired,
                                const workflow::Services& services, const Context& context,
                                const Call& call) {
   const bool tell = arguments.metrics.any() && !arguments.request.dry_run;
+  if (!arguments.metrics.push.empty()) push_address(arguments.metrics.push);  // or it is refused
   workflow::Steps steps;
   try {
     workflow::BackupReport report = workflow::backup(services, arguments.request, call);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <httplib.h>
 
+#include <atomic>
 #include <charconv>
 #include <thread>
 #include <utility>
@@ -96,7 +97,12 @@ struct Listener::Impl {
     const std::string host = address.host.empty() ? "0.0.0.0" : address.host;
     url = fmt::format("{}://{}:{}/metrics", tls ? "https" : "http",
                       host.find(':') == std::string::npos ? host : "[" + host + "]", address.port);
-    thread = std::jthread([this] { server->listen_after_bind(); });
+    thread = std::jthread([this] {
+      server->listen_after_bind();
+      ended = true;
+    });
+    // Before it runs, stop() would do nothing, and the destructor wait for ever.
+    while (!server->is_running() && !ended) std::this_thread::yield();
   }
 
   Impl(const Impl&) = delete;
@@ -107,6 +113,7 @@ struct Listener::Impl {
   const Answers answers;
   const std::unique_ptr<httplib::Server> server;
   std::string url;
+  std::atomic<bool> ended{false};
   std::jthread thread;
 };
 
@@ -117,6 +124,10 @@ Listener::~Listener() = default;
 
 const std::string& Listener::url() const {
   return impl_->url;
+}
+
+bool Listener::is_listening() const {
+  return !impl_->ended;
 }
 
 }  // namespace kubedr::cmd

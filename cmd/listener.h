@@ -10,7 +10,8 @@
 namespace kubedr::cmd {
 
 // Answers `GET /metrics` in the format that is asked for, and `GET /healthz` with 200 or 503, until
-// it goes. Few threads, short requests: whoever dawdles is hung up on.
+// it goes. For a network whose members are trusted not to wear it out, like other exporters: few
+// threads, and a client that is silent for some seconds is hung up on.
 //
 // threads  the answers are asked for by threads of its own, several at a time
 class Listener {
@@ -37,6 +38,9 @@ class Listener {
 
   // "http://127.0.0.1:9797/metrics"
   const std::string& url() const;
+
+  // False when it cannot accept any more, for whatever reason.
+  bool is_listening() const;
 
  private:
   struct Impl;

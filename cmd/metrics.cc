@@ -44,6 +44,10 @@ int serve(const Arguments& arguments, const Context& context) {
   context.remark(fmt::format("listening on {}\n", listener.url()));
   try {
     while (true) {
+      if (!listener.is_listening()) {
+        throw Error(ErrorKind::failed, "--listen: no connection can be accepted any more",
+                    "are there too many open files? starting anew helps for now");
+      }
       monitor.look(context.call);
       context.call.sleep(interval);
     }
@@ -73,10 +77,12 @@ void add_metrics(CLI::App& root, Action& action) {
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
   verb->add_option("--listen", arguments->listen.address,
-                   "Answer GET /metrics and /healthz at HOST:PORT, or :PORT for all interfaces");
+                   "Answer GET /metrics and /healthz at HOST:PORT, or :PORT for all interfaces")
+      ->type_name("HOST:PORT");
   verb->add_option("--tls-cert", arguments->listen.certificate_file,
-                   "File with the listener's certificate and its chain");
-  verb->add_option("--tls-key", arguments->listen.key_file, "File with its key");
+                   "File with the listener's certificate and its chain")
+      ->type_name("FILE");
+  verb->add_option("--tls-key", arguments->listen.key_file, "File with its key")->type_name("FILE");
   verb->add_option("--interval", arguments->interval,
                    "How often the listener asks the API server; 30s if nothing is said");
   verb->add_option("--repository-interval", arguments->repository_interval,

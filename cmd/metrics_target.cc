@@ -4,7 +4,9 @@
 
 #include <filesystem>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "cmd/push.h"
 #include "health/metrics.h"
 #include "version.h"
 #include "workflow/survey.h"
@@ -21,18 +23,36 @@ constexpr std::chrono::seconds kLongestLook{60};
 void replace_file(const std::filesystem::path& target, const std::string& text, Random& random) {
   const std::filesystem::path path = fmt::format("{}-tmp-{:016x}", target.string(), random.next());
   TemporaryFile file(path, kFileMode);
+  std::filesystem::permissions(path, std::filesystem::perms(kFileMode));  // whatever the umask
   file.write(as_bytes(text));
   file.replace(target);
   const std::filesystem::path folder = target.parent_path();
   sync_directory(folder.empty() ? "." : folder);
 }
 
+// What the API server tells, or that it tells nothing.
+health::Fleet survey_without_repositories(const Wired& wired, const Call& call) {
+  const workflow::Services& services = wired.services();
+  try {
+    return workflow::survey_cluster(services, {}, call.within(call.remaining() / 2));
+  } catch (const Error& error) {
+    health::Fleet fleet;
+    fleet.now = services.clock.now();
+    fleet.surveyed = fleet.now;
+    fleet.without_cluster = services.cluster.mode() != "cluster";
+    fleet.problem = error.what();
+    return fleet;
+  }
+}
+
 }  // namespace
 
 void add_target_flags(CLI::App& verb, MetricsTarget& target) {
   verb.add_option("--textfile", target.textfile,
-                  "Write Prometheus metrics to this file, for node_exporter's textfile collector");
-  verb.add_option("--push", target.push, "Push Prometheus metrics to the Pushgateway at this URL");
+                  "Write Prometheus metrics to this file, for node_exporter's textfile collector")
+      ->type_name("FILE");
+  verb.add_option("--push", target.push, "Push Prometheus metrics to the Pushgateway at this URL")
+      ->type_name("URL");
 }
 
 std::string metrics_text(const health::Fleet& fleet, health::Exposition exposition) {
@@ -55,11 +75,13 @@ void deliver(const MetricsTarget& target, const std::string& text, const Context
 void deliver_after_backup(const MetricsTarget& target, const Wired& wired, const Context& context,
                           workflow::Steps& steps) {
   const workflow::Afterwards afterwards(context.call);
-  std::string text;
-  steps.attempt("metrics", "kubectl kubedr metrics", [&] {
-    text = metrics_text(survey_for_metrics(wired, afterwards.call()), health::Exposition::text);
-  });
-  if (text.empty()) return;
+  const Call& call = afterwards.call();
+  // A store that hangs may have the half of the time: that the backup failed must be told.
+  std::optional<health::Fleet> fleet;
+  steps.attempt("metrics", "kubectl kubedr metrics",
+                [&] { fleet = survey_for_metrics(wired, call.within(call.remaining() / 2)); });
+  if (!fleet) fleet = survey_without_repositories(wired, call);
+  const std::string text = metrics_text(*fleet, health::Exposition::text);
   for (const MetricsTarget& one :
        {MetricsTarget{target.textfile, ""}, MetricsTarget{"", target.push}}) {
     steps.attempt(one.push.empty() ? "textfile" : "push", "the next backup does it again",

@@ -43,17 +43,18 @@ Json result_json(const std::vector<ServerVersion>& servers, bool asked) {
 }
 
 std::string result_text(const std::vector<ServerVersion>& servers, bool with_headers) {
-  std::string text = fmt::format("kubectl-kubedr {}\n", kVersion);
-  if (servers.empty()) return text;
+  if (servers.empty()) return "";
   Table table({"SERVER", "NAME", "VERSION", "WHERE"});
   for (const ServerVersion& one : servers) {
     table.add({one.of, one.name.empty() ? "<none>" : one.name,
                one.version.empty() ? "<unknown>" : printable(one.version), printable(one.where)});
   }
-  return text + "\n" + table.text(with_headers);
+  return "\n" + table.text(with_headers);
 }
 
 int run(bool server, const Context& context) {
+  // Ours is known whoever answers.
+  if (!context.as_document()) context.print(fmt::format("kubectl-kubedr {}\n", kVersion));
   const std::vector<ServerVersion> servers =
       server ? ask_servers(context) : std::vector<ServerVersion>();
   context.print(context.as_document() ? document(result_json(servers, server), context.flags.output)

@@ -16,16 +16,12 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/sha256.h"
-#include "base/text.h"
 #include "base/time.h"
 #include "cluster/api_cluster.h"
 #include "cluster/bare_cluster.h"
 #include "cluster/manifest_cluster.h"
 #include "cmd/print.h"
 #include "cmd/progress.h"
-#include "health/exposition.h"
-#include "http/client.h"
-#include "http/url.h"
 #include "kube/client.h"
 #include "kube/kubeconfig.h"
 #include "s3/s3_store.h"
@@ -39,9 +35,6 @@ namespace {
 
 constexpr char kBareName[] = "bare";
 constexpr char kFileScheme[] = "file://";
-constexpr int kPushTries = 3;
-constexpr std::chrono::seconds kPushPause{1};
-constexpr std::chrono::seconds kPushTimeout{10};
 
 std::string value_or_empty(const cluster::SecretData& keys, const std::string& key) {
   const auto found = keys.find(key);
@@ -240,30 +233,6 @@ std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
   return std::make_unique<cluster::ApiCluster>(make_client(context), name_space, context.clock);
 }
 
-// Where a Pushgateway takes metrics: "http://gateway:9091" means its job kubedr.
-std::string push_address(const std::string& url) {
-  const http::Url parts = http::parse_url(url);
-  const std::string after_scheme = url.substr(url.find("//") + 2);
-  if (after_scheme.substr(0, after_scheme.find('/')).find('@') != std::string::npos) {
-    throw Error(ErrorKind::usage, "--push: a password in a URL can be read by everybody",
-                "leave it out, and let the gateway be reached without one");
-  }
-  if (parts.path.find("/metrics/job") != std::string::npos) return url;
-  const std::string base = url.ends_with('/') ? url.substr(0, url.size() - 1) : url;
-  return base + "/metrics/job/kubedr";
-}
-
-Error push_failure(const std::string& where, const http::Response& response) {
-  ErrorKind kind = ErrorKind::failed;
-  if (response.status == 401 || response.status == 403) kind = ErrorKind::denied;
-  if (response.status == 429 || response.status >= 500) kind = ErrorKind::unavailable;
-  const std::string_view words = trim(response.text());
-  Error error(kind, fmt::format("push: {}: {} {}", where, response.status,
-                                shorten(printable(words.substr(0, words.find('\n'))), 200)));
-  error.with({kind == ErrorKind::unavailable, true, std::nullopt});
-  return error;
-}
-
 std::string host_name() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
@@ -328,29 +297,6 @@ Wired::Wired(const Context& context)
 
 std::vector<Json> Wired::collected() const {
   return cluster_->collected();
-}
-
-void push(const std::string& url, const std::string& metrics, const Call& call) {
-  http::Options options;
-  options.user_agent = user_agent();
-  options.idle_timeout = kPushTimeout;
-  http::Client client(std::move(options));
-  http::Request request;
-  request.method = "PUT";
-  request.url = push_address(url);
-  request.headers = {{"Content-Type", health::content_type(health::Exposition::text)}};
-  request.body = as_bytes(metrics);
-  for (int tries = 1;; ++tries) {
-    try {
-      const http::Response response = client.send(request, call);
-      if (response.status >= 200 && response.status < 300) return;
-      throw push_failure(request.url, response);
-    } catch (const Error& error) {
-      if (!may_retry(error, true) || tries == kPushTries) throw;
-      log::info("{}; trying again", error.what());
-    }
-    call.sleep(kPushPause);
-  }
 }
 
 std::string user_agent() {

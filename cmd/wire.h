@@ -29,13 +29,6 @@ class Wired {
   std::unique_ptr<workflow::Services> services_;
 };
 
-// Puts metrics, in the text format, to a Pushgateway: in place of all that was pushed before under
-// the same job, `kubedr` where the URL names none.
-//
-// errors   usage: a URL that is none, or with a password in it; denied, unavailable; failed: the
-//          gateway's own words
-void push(const std::string& url, const std::string& metrics, const Call& call);
-
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();
 

@@ -13,6 +13,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kForResources = std::chrono::seconds(30);
 constexpr milliseconds kForRepository = std::chrono::seconds(60);
 
+// After so long in repositories the API server is asked again; the others' turn comes then.
+constexpr milliseconds kForRepositories = std::chrono::seconds(20);
+
 // A repository that could not be opened is tried again sooner than one that could.
 constexpr milliseconds kAfterProblem = std::chrono::seconds(60);
 
@@ -69,11 +72,34 @@ void Monitor::look_at_fleet(const Call& call) {
     if (is_due(fleet, seen)) due.push_back(&seen);
   }
   if (due.empty()) return;
+  // Whoever waits longest comes first, or a store that hangs would keep the others waiting for
+  // ever.
+  const auto next_of = [&](const health::SeenLocation* seen) {
+    const auto known = repositories_.find(name_of(seen->location.ref));
+    return known == repositories_.end() ? SteadyTime() : known->second.next;
+  };
+  std::stable_sort(due.begin(), due.end(),
+                   [&](const auto* a, const auto* b) { return next_of(a) < next_of(b); });
+  const SteadyTime begun = services_.clock.steady();
   const std::optional<std::string> uid = services_.cluster.identity(call.within(kForResources));
   for (const health::SeenLocation* seen : due) {
-    repositories_[name_of(seen->location.ref)] = look_into(fleet, *seen, uid, call);
+    keep(name_of(seen->location.ref), look_into(fleet, *seen, uid, call));
     publish(fleet);
+    if (services_.clock.steady() - begun > kForRepositories) return;
   }
+}
+
+// What was seen of a repository stays, and a problem is noted beside it.
+void Monitor::keep(const Name& name, Looked looked) {
+  const auto known = repositories_.find(name);
+  if (!looked.repository.problem.empty() && known != repositories_.end()) {
+    known->second.repository.problem = looked.repository.problem;
+    known->second.repository.remedy = looked.repository.remedy;
+    known->second.next = looked.next;
+    known->second.snapshots = looked.snapshots;
+    return;
+  }
+  repositories_[name] = std::move(looked);
 }
 
 bool Monitor::is_due(const health::Fleet& fleet, const health::SeenLocation& seen) const {

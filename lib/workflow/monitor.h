@@ -47,6 +47,7 @@ class Monitor {
   };
 
   void look_at_fleet(const Call& call);
+  void keep(const Name& name, Looked looked);
   bool is_due(const health::Fleet& fleet, const health::SeenLocation& seen) const;
   Looked look_into(const health::Fleet& fleet, const health::SeenLocation& seen,
                    const std::optional<std::string>& cluster_uid, const Call& call) const;
