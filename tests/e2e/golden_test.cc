@@ -14,7 +14,6 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "base/yaml.h"
-#include "crd/totals.h"
 #include "e2e/world.h"
 #include "support/server.h"
 
@@ -105,14 +104,6 @@ void take_defaults(Json& policy) {
   CHECK(spec.value("suspend", true) == false);
   spec.erase("etcdCreds");
   spec.erase("suspend");
-}
-
-// Ours counts in an annotation, where the operator's counters lived in its memory.
-void take_totals(Json& policy) {
-  Json& metadata = policy["metadata"];
-  REQUIRE(metadata.contains("annotations"));
-  CHECK(metadata["annotations"].erase(crd::kTotalsAnnotation) == 1);
-  if (metadata["annotations"].empty()) metadata.erase("annotations");
 }
 
 // Our pods copy nothing: what did not change since the parent does not count as changed.
@@ -317,7 +308,6 @@ void check_policy(const View& view, const std::string& file, int changed, int ca
   Json ours = normalized(view.policy);
   Json theirs = normalized(only(captured(file, "MetadataBackupPolicy")));
   take_defaults(ours);
-  take_totals(ours);
   take_changed(ours, changed);
   take_changed(theirs, captured_changed);
   check_equal(ours, theirs);
