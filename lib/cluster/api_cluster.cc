@@ -27,9 +27,14 @@ constexpr milliseconds kPause{500};
 constexpr milliseconds kEstablish = std::chrono::seconds(15);
 constexpr milliseconds kEstablishPause{100};
 
-constexpr char kOperatorLabel[] = "control-plane=controller-manager";  // of the operator's pod
 constexpr char kWorkLabel[] = "kubedr.type";  // of the pods that init, back up and restore
-constexpr char kRecordFinalizer[] = "mbr.finalizers.kubedr.catalogicsoftware.com";
+
+// The operator: its Deployment, always there under this name, and the label of its pods.
+constexpr char kOperatorDeployment[] = "kubedr-controller-manager";
+constexpr char kOperatorLabel[] = "control-plane=controller-manager";
+
+// How the names of its finalizers end, whatever they hold.
+constexpr std::string_view kOperatorFinalizers = ".finalizers.kubedr.catalogicsoftware.com";
 
 std::string collection(crd::Kind kind, const std::string& name_space) {
   const char* plural = crd::plural_name(kind);
@@ -45,49 +50,87 @@ std::string version_of(const Json& object) {
   return find_string(object, {"metadata", "resourceVersion"}).value_or("");
 }
 
-// What apply() knows how to address: discovery would cost a request for every kind.
-struct Plural {
+// What can be addressed by its kind: discovery would cost a request for every kind.
+struct KnownKind {
   std::string_view kind;
+  std::string_view version;
   std::string_view plural;
   bool namespaced;
 };
 
-constexpr std::array kPlurals = {
-    Plural{"Namespace", "namespaces", false},
-    Plural{"CustomResourceDefinition", "customresourcedefinitions", false},
-    Plural{"ClusterRole", "clusterroles", false},
-    Plural{"ClusterRoleBinding", "clusterrolebindings", false},
-    Plural{"Role", "roles", true},
-    Plural{"RoleBinding", "rolebindings", true},
-    Plural{"ServiceAccount", "serviceaccounts", true},
-    Plural{"Secret", "secrets", true},
-    Plural{"ConfigMap", "configmaps", true},
-    Plural{"CronJob", "cronjobs", true},
-    Plural{"BackupLocation", "backuplocations", true},
-    Plural{"MetadataBackupPolicy", "metadatabackuppolicies", true},
-    Plural{"MetadataBackupRecord", "metadatabackuprecords", true},
-    Plural{"MetadataRestore", "metadatarestores", true},
+constexpr std::string_view kRbac = "rbac.authorization.k8s.io/v1";
+constexpr std::string_view kAdmission = "admissionregistration.k8s.io/v1";
+
+constexpr std::array kKinds = {
+    KnownKind{"Namespace", "v1", "namespaces", false},
+    KnownKind{"CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourcedefinitions",
+              false},
+    KnownKind{"ClusterRole", kRbac, "clusterroles", false},
+    KnownKind{"ClusterRoleBinding", kRbac, "clusterrolebindings", false},
+    KnownKind{"Role", kRbac, "roles", true},
+    KnownKind{"RoleBinding", kRbac, "rolebindings", true},
+    KnownKind{"ValidatingAdmissionPolicy", kAdmission, "validatingadmissionpolicies", false},
+    KnownKind{"ValidatingAdmissionPolicyBinding", kAdmission, "validatingadmissionpolicybindings",
+              false},
+    KnownKind{"ServiceAccount", "v1", "serviceaccounts", true},
+    KnownKind{"Secret", "v1", "secrets", true},
+    KnownKind{"Pod", "v1", "pods", true},
+    KnownKind{"Deployment", "apps/v1", "deployments", true},
+    KnownKind{"CronJob", "batch/v1", "cronjobs", true},
+    KnownKind{"Job", "batch/v1", "jobs", true},
+    KnownKind{"BackupLocation", crd::kApiVersion, "backuplocations", true},
+    KnownKind{"MetadataBackupPolicy", crd::kApiVersion, "metadatabackuppolicies", true},
+    KnownKind{"MetadataBackupRecord", crd::kApiVersion, "metadatabackuprecords", true},
+    KnownKind{"MetadataRestore", crd::kApiVersion, "metadatarestores", true},
 };
 
-std::string path_of(const Json& object, const std::string& default_namespace) {
-  const std::string version = find_string(object, {"apiVersion"}).value_or("");
-  const std::string kind = find_string(object, {"kind"}).value_or("");
-  const auto known = std::find_if(kPlurals.begin(), kPlurals.end(),
-                                  [&](const Plural& plural) { return plural.kind == kind; });
-  if (known == kPlurals.end() || version.empty() || name_of(object).empty()) {
-    throw Error(ErrorKind::internal,
-                fmt::format("kubernetes: apply {} {}: not a kind we apply", version, kind));
+const KnownKind& known_kind(const std::string& kind) {
+  const auto known = std::find_if(kKinds.begin(), kKinds.end(),
+                                  [&](const KnownKind& one) { return one.kind == kind; });
+  if (known == kKinds.end()) {
+    throw Error(ErrorKind::internal, fmt::format("kubernetes: {}: not a kind we know", kind));
   }
-  const std::size_t slash = version.find('/');
+  return *known;
+}
+
+// The list that objects of that kind are in; without a namespace: of all namespaces.
+std::string list_path(const KnownKind& kind, const std::string& name_space) {
+  const std::size_t slash = kind.version.find('/');
   std::string path =
-      slash == std::string::npos
-          ? kube::path({"api", version})
-          : kube::path({"apis", version.substr(0, slash), version.substr(slash + 1)});
-  if (known->namespaced) {
-    const auto name_space = find_string(object, {"metadata", "namespace"});
-    path += kube::path({"namespaces", name_space.value_or(default_namespace)});
+      slash == std::string_view::npos
+          ? kube::path({"api", kind.version})
+          : kube::path({"apis", kind.version.substr(0, slash), kind.version.substr(slash + 1)});
+  if (kind.namespaced && !name_space.empty()) path += kube::path({"namespaces", name_space});
+  return path + kube::path({kind.plural});
+}
+
+std::string path_of(const ObjectName& object, const std::string& default_namespace) {
+  if (object.name.empty()) {
+    throw Error(ErrorKind::internal, "kubernetes: " + object.kind + ": no name");
   }
-  return path + kube::path({known->plural, name_of(object)});
+  const KnownKind& kind = known_kind(object.kind);
+  const bool elsewhere = !object.name_space.empty();
+  return list_path(kind, elsewhere ? object.name_space : default_namespace) +
+         kube::path({object.name});
+}
+
+ObjectName name_in(const Json& object) {
+  return {find_string(object, {"kind"}).value_or(""), name_of(object),
+          find_string(object, {"metadata", "namespace"}).value_or("")};
+}
+
+// Whether everything that `wanted` says is so in `there`, which may say more.
+bool is_within(const Json& wanted, const Json& there) {
+  if (wanted.is_object() && there.is_object()) {
+    return std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) {
+      const auto found = there.find(item.key());
+      return found != there.end() && is_within(item.value(), *found);
+    });
+  }
+  if (wanted.is_array() && there.is_array()) {
+    return std::equal(wanted.begin(), wanted.end(), there.begin(), there.end(), is_within);
+  }
+  return wanted == there;
 }
 
 bool is_established(const Json& definition) {
@@ -246,17 +289,17 @@ crd::Restore ApiCluster::restore(const std::string& name, const Call& call) {
   return crd::parse_restore(Api(client_, name_space_, call).get(crd::Kind::restore, name));
 }
 
-SecretData ApiCluster::secret(const std::string& name, const Call& call) {
-  const std::string& space = Api(client_, name_space_, call).require_namespace();
+SecretData ApiCluster::secret(const std::string& name, const std::string& name_space,
+                              const Call& call) {
   try {
-    return parse_secret(
-        client_.get(kube::path({"api", "v1", "namespaces", space, "secrets", name}), {}, call));
+    return parse_secret(client_.get(
+        kube::path({"api", "v1", "namespaces", name_space, "secrets", name}), {}, call));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
     // Listing the names there are would fetch every Secret's content.
     throw Error(ErrorKind::not_found,
-                fmt::format("secret \"{}\" not found in namespace \"{}\"", name, space),
-                fmt::format("kubectl -n {} get secrets", space));
+                fmt::format("secret \"{}\" not found in namespace \"{}\"", name, name_space),
+                fmt::format("kubectl -n {} get secrets", name_space));
   }
 }
 
@@ -273,20 +316,33 @@ std::optional<std::string> ApiCluster::identity(const Call& call) {
   }
 }
 
+// A Deployment that is to run counts before its pod does, and while that is being replaced. One of
+// the default namespace works in all of them.
 bool ApiCluster::operator_runs(const Call& call) {
   const std::string& space = Api(client_, name_space_, call).require_namespace();
-  bool runs = false;
-  try {
-    client_.list(
-        kube::path({"api", "v1", "namespaces", space, "pods"}), {{"labelSelector", kOperatorLabel}},
-        [&](const Json& pod) {
-          runs = runs || find_string(pod, {"status", "phase"}) == "Running";
-        },
-        call);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+  const auto unless_denied = [](const std::function<bool()>& ask) {
+    try {
+      return ask();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+      return false;
+    }
+  };
+  const auto deployed = [&](const std::string& in) {
+    return unless_denied([&] {
+      const auto deployment = find_object({"Deployment", kOperatorDeployment, in}, call);
+      return deployment && find_integer(*deployment, {"spec", "replicas"}).value_or(1) > 0;
+    });
+  };
+  if (deployed(space) || (space != crd::kDefaultNamespace && deployed(crd::kDefaultNamespace))) {
+    return true;
   }
-  return runs;
+  return unless_denied([&] {
+    const std::vector<Json> pods = list_objects("Pod", kOperatorLabel, Reach::here, call);
+    return std::any_of(pods.begin(), pods.end(), [](const Json& pod) {
+      return find_string(pod, {"status", "phase"}) == "Running";
+    });
+  });
 }
 
 std::map<std::string, std::string> ApiCluster::claims_of_pod(const std::string& pod,
@@ -402,25 +458,7 @@ void ApiCluster::create_record(const std::string& policy, const std::string& loc
 }
 
 void ApiCluster::delete_record(const crd::ObjectRef& ref, const Call& call) {
-  const Api api(client_, ref.name_space, call);
-  const std::string path = api.object_path(ref.kind, ref.name);
-  try {
-    client_.remove(path, call);
-    client_.modify(
-        path,
-        [&](const Json& left) -> Json {
-          // Whoever should take the finalizer off is gone: the operator is not running, or the
-          // caller would have left retention to it.
-          if (!find_string(left, {"metadata", "deletionTimestamp"})) return nullptr;
-          if (operator_runs(call)) return nullptr;
-          Json::array_t finalizers = list_at(left, {"metadata", "finalizers"});
-          if (std::erase(finalizers, Json(kRecordFinalizer)) == 0) return nullptr;
-          return {{"metadata", {{"finalizers", finalizers}}}};
-        },
-        call);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::not_found) throw;
-  }
+  delete_object({crd::kind_name(ref.kind), ref.name, ref.name_space}, call);
 }
 
 void ApiCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,
@@ -454,7 +492,7 @@ void ApiCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& tex
 }
 
 bool ApiCluster::apply(const Json& object, const Call& call) {
-  const std::string path = path_of(object, name_space_);
+  const std::string path = path_of(name_in(object), name_space_);
   std::string before;
   try {
     before = version_of(client_.get(path, {}, call));
@@ -473,6 +511,100 @@ bool ApiCluster::apply(const Json& object, const Call& call) {
     after = client_.get(path, {}, bounded);
   }
   return changed;
+}
+
+std::optional<Json> ApiCluster::find_object(const ObjectName& object, const Call& call) {
+  try {
+    return client_.get(path_of(object, name_space_), {}, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    return std::nullopt;
+  }
+}
+
+std::vector<Json> ApiCluster::list_objects(const std::string& kind, const std::string& labels,
+                                           Reach reach, const Call& call) {
+  const std::string path =
+      list_path(known_kind(kind), reach == Reach::everywhere ? "" : name_space_);
+  kube::Query query;
+  if (!labels.empty()) query.emplace_back("labelSelector", labels);
+  std::vector<Json> objects;
+  client_.list(
+      path, query, [&](const Json& object) { objects.push_back(object); }, call);
+  return objects;
+}
+
+std::string ApiCluster::pod_log(const std::string& pod, const Call& call) {
+  return client_.get_text(path_of({"Pod", pod}, name_space_) + "/log", {}, call);
+}
+
+// Distributions write minors such as "22+".
+std::optional<std::pair<int, int>> ApiCluster::server_version(const Call& call) {
+  const Json version = client_.get("/version", {}, call);
+  const auto number = [&](const char* field) {
+    const std::string text = find_string(version, {field}).value_or("");
+    int value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+  };
+  return std::pair(number("major"), number("minor"));
+}
+
+void ApiCluster::create_object(const Json& object, const Call& call) {
+  const ObjectName name = name_in(object);
+  const std::string path =
+      list_path(known_kind(name.kind), name.name_space.empty() ? name_space_ : name.name_space);
+  for (int tries = 1;; ++tries) {
+    try {
+      client_.create(path, object, call);
+      return;
+    } catch (const Error& error) {
+      // The answer to an earlier try was lost, not the object.
+      if (error.kind() == ErrorKind::exists && tries > 1 &&
+          is_within(object, find_object(name, call).value_or(Json()))) {
+        return;
+      }
+      if (!went_unanswered(error) || tries == kTries) throw;
+    }
+    call.sleep(kPause);
+  }
+}
+
+void ApiCluster::patch_object(const ObjectName& object, const Json& patch, const Call& call) {
+  client_.patch(path_of(object, name_space_), kube::PatchType::merge, patch, {}, call);
+}
+
+bool ApiCluster::delete_object(const ObjectName& object, const Call& call) {
+  const std::string path = path_of(object, name_space_);
+  try {
+    client_.remove(path, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    return false;
+  }
+  if (known_kind(object.kind).version == crd::kApiVersion) release(object, call);
+  return true;
+}
+
+// Whoever should take these finalizers off is gone.
+void ApiCluster::release(const ObjectName& object, const Call& call) {
+  const auto is_theirs = [](const Json& finalizer) {
+    return finalizer.is_string() &&
+           finalizer.get_ref<const std::string&>().ends_with(kOperatorFinalizers);
+  };
+  try {
+    client_.modify(
+        path_of(object, name_space_),
+        [&](const Json& left) -> Json {
+          if (!find_string(left, {"metadata", "deletionTimestamp"})) return nullptr;
+          Json::array_t finalizers = list_at(left, {"metadata", "finalizers"});
+          if (std::erase_if(finalizers, is_theirs) == 0 || operator_runs(call)) return nullptr;
+          return {{"metadata", {{"finalizers", finalizers}}}};
+        },
+        call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
 }
 
 std::vector<Json> ApiCluster::collected() const {

@@ -18,7 +18,8 @@ class ApiCluster final : public Cluster {
   Listed<crd::Policy> policies(const Call& call) override;
   Listed<crd::Record> records(const Call& call) override;
   crd::Restore restore(const std::string& name, const Call& call) override;
-  SecretData secret(const std::string& name, const Call& call) override;
+  SecretData secret(const std::string& name, const std::string& name_space,
+                    const Call& call) override;
   std::optional<std::string> identity(const Call& call) override;
 
   bool operator_runs(const Call& call) override;
@@ -26,6 +27,12 @@ class ApiCluster final : public Cluster {
                                                    const Call& call) override;
   std::optional<bool> lock_holder_lives(const std::string& host, WallTime locked,
                                         const Call& call) override;
+
+  std::optional<Json> find_object(const ObjectName& object, const Call& call) override;
+  std::vector<Json> list_objects(const std::string& kind, const std::string& labels, Reach reach,
+                                 const Call& call) override;
+  std::string pod_log(const std::string& pod, const Call& call) override;
+  std::optional<std::pair<int, int>> server_version(const Call& call) override;
 
   const std::string& name_space() const override { return name_space_; }
 
@@ -42,10 +49,14 @@ class ApiCluster final : public Cluster {
   void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                   const std::string& component, const Call& call) override;
   bool apply(const Json& object, const Call& call) override;
+  void create_object(const Json& object, const Call& call) override;
+  void patch_object(const ObjectName& object, const Json& patch, const Call& call) override;
+  bool delete_object(const ObjectName& object, const Call& call) override;
   std::vector<Json> collected() const override;
 
  private:
   void patch_annotation(const crd::ObjectRef& ref, const Json& patch, const Call& call);
+  void release(const ObjectName& object, const Call& call);
 
   kube::Client client_;
   const std::string name_space_;

@@ -1,5 +1,7 @@
 #include "cluster/bare_cluster.h"
 
+#include <fmt/core.h>
+
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -7,6 +9,15 @@
 #include "cluster/missing.h"
 
 namespace kubedr::cluster {
+namespace {
+
+[[noreturn]] void throw_no_cluster(const char* verb) {
+  throw Error(ErrorKind::usage,
+              fmt::format("bare: {}: there is no cluster to {} anything in", verb, verb),
+              "leave --repo out");
+}
+
+}  // namespace
 
 BareCluster::BareCluster(Settings settings) : settings_(std::move(settings)) {}
 
@@ -36,7 +47,7 @@ crd::Restore BareCluster::restore(const std::string& name, const Call&) {
   throw missing("metadatarestore", name, name_space(), {});
 }
 
-SecretData BareCluster::secret(const std::string& name, const Call&) {
+SecretData BareCluster::secret(const std::string& name, const std::string&, const Call&) {
   const auto found = settings_.secrets.find(name);
   if (found != settings_.secrets.end()) return found->second;
   std::vector<std::string> names;
@@ -59,9 +70,29 @@ void BareCluster::annotate_unchanged(const crd::ObjectRef& ref, const std::strin
   annotate(ref, key, value, call);
 }
 
+std::optional<Json> BareCluster::find_object(const ObjectName&, const Call&) {
+  return std::nullopt;
+}
+
+std::vector<Json> BareCluster::list_objects(const std::string&, const std::string&, Reach,
+                                            const Call&) {
+  return {};
+}
+
 bool BareCluster::apply(const Json&, const Call&) {
-  throw Error(ErrorKind::usage, "bare: apply: there is no cluster to apply anything to",
-              "leave --repo out");
+  throw_no_cluster("apply");
+}
+
+void BareCluster::create_object(const Json&, const Call&) {
+  throw_no_cluster("create");
+}
+
+void BareCluster::patch_object(const ObjectName&, const Json&, const Call&) {
+  throw_no_cluster("patch");
+}
+
+bool BareCluster::delete_object(const ObjectName&, const Call&) {
+  throw_no_cluster("delete");
 }
 
 std::vector<Json> BareCluster::collected() const {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/call.h"
@@ -24,6 +25,16 @@ struct Listed {
   std::vector<std::string> malformed;  // "metadatabackuppolicy/x: spec.destination: required"
 };
 
+// An object of a kind that apply() knows, ours or Kubernetes' own.
+struct ObjectName {
+  std::string kind;  // "CronJob"
+  std::string name;
+  std::string name_space = {};  // empty: the cluster's own, where the kind has one
+};
+
+// Of the cluster's own namespace, or of all there are.
+enum class Reach { here, everywhere };
+
 // The half of a cluster that cannot change it.
 //
 // errors   not_found: `backuplocation "x" not found in namespace "n"` with the names there are;
@@ -39,7 +50,10 @@ class ClusterReader {
   virtual Listed<crd::Policy> policies(const Call& call) = 0;
   virtual Listed<crd::Record> records(const Call& call) = 0;
   virtual crd::Restore restore(const std::string& name, const Call& call) = 0;
-  virtual SecretData secret(const std::string& name, const Call& call) = 0;
+
+  // The Secret that an object of `name_space` names.
+  virtual SecretData secret(const std::string& name, const std::string& name_space,
+                            const Call& call) = 0;
 
   // uid of the kube-system namespace, this cluster's identity; nullopt where there is no API server
   // or it does not tell.
@@ -60,6 +74,21 @@ class ClusterReader {
   // Nullopt where nobody can tell: no such pod, no API server, or it may not be asked.
   virtual std::optional<bool> lock_holder_lives(const std::string& host, WallTime locked,
                                                 const Call& call) = 0;
+
+  // An object as it is there; nullopt where it, or its kind, is not.
+  virtual std::optional<Json> find_object(const ObjectName& object, const Call& call) = 0;
+
+  // Those of a kind with these labels ("a=b,c=d"; empty: whatever their labels are).
+  virtual std::vector<Json> list_objects(const std::string& kind, const std::string& labels,
+                                         Reach reach, const Call& call) = 0;
+
+  // What the only container of a pod has written so far.
+  //
+  // errors   usage: it has not started
+  virtual std::string pod_log(const std::string& pod, const Call& call) = 0;
+
+  // {1, 22}; nullopt where there is no API server.
+  virtual std::optional<std::pair<int, int>> server_version(const Call& call) = 0;
 
   virtual const std::string& name_space() const = 0;
 
@@ -93,8 +122,18 @@ class Cluster : public ClusterReader {
   virtual void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                           const std::string& component, const Call& call) = 0;
 
-  // Server-side apply of a namespace or a definition. True if it changed something.
+  // Server-side apply. True if it changed something.
   virtual bool apply(const Json& object, const Call& call) = 0;
+
+  // errors   exists: there is one of that name, and it is not the one of an earlier try
+  virtual void create_object(const Json& object, const Call& call) = 0;
+
+  // Merges into the object (RFC 7396).
+  virtual void patch_object(const ObjectName& object, const Json& patch, const Call& call) = 0;
+
+  // False: there was none. One whose deletion only waits for finalizers of an operator that is gone
+  // loses those.
+  virtual bool delete_object(const ObjectName& object, const Call& call) = 0;
 
   // What would have been written where nothing can be: empty for an API server.
   virtual std::vector<Json> collected() const = 0;

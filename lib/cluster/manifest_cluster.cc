@@ -184,7 +184,7 @@ crd::Restore ManifestCluster::restore(const std::string& name, const Call&) {
   return crd::parse_restore(require("MetadataRestore", name));
 }
 
-SecretData ManifestCluster::secret(const std::string& name, const Call&) {
+SecretData ManifestCluster::secret(const std::string& name, const std::string&, const Call&) {
   return parse_secret(require(kSecret, name));
 }
 
@@ -236,12 +236,8 @@ void ManifestCluster::create_record(const std::string& policy, const std::string
 }
 
 // What is read from files cannot be taken out of them: later reads no longer see it.
-void ManifestCluster::delete_record(const crd::ObjectRef& ref, const Call&) {
-  const auto is_it = [&](const Json& object) {
-    return kind_of(object) == crd::kind_name(crd::Kind::record) && name_of(object) == ref.name;
-  };
-  std::erase_if(objects_, is_it);
-  std::erase_if(written_, is_it);
+void ManifestCluster::delete_record(const crd::ObjectRef& ref, const Call& call) {
+  delete_object({crd::kind_name(ref.kind), ref.name}, call);
 }
 
 void ManifestCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& text,
@@ -252,6 +248,50 @@ void ManifestCluster::post_event(const crd::ObjectRef& ref, const crd::EventText
 bool ManifestCluster::apply(const Json& object, const Call&) {
   written_.push_back(object);
   return true;
+}
+
+std::optional<Json> ManifestCluster::find_object(const ObjectName& object, const Call&) {
+  const Json* found = find(object.kind, object.name);
+  return found == nullptr ? std::nullopt : std::optional<Json>(*found);
+}
+
+// By their labels nothing is read from files.
+std::vector<Json> ManifestCluster::list_objects(const std::string& kind, const std::string& labels,
+                                                Reach reach, const Call&) {
+  std::vector<Json> listed;
+  for (const Json& object : objects_) {
+    const bool reached = reach == Reach::everywhere || space_of(object) == name_space_;
+    if (labels.empty() && reached && kind_of(object) == kind) listed.push_back(object);
+  }
+  return listed;
+}
+
+void ManifestCluster::create_object(const Json& object, const Call&) {
+  if (find(kind_of(object), name_of(object)) != nullptr) {
+    throw Error(ErrorKind::exists, fmt::format("{}/{}: create: it is there already",
+                                               to_lower(kind_of(object)), name_of(object)));
+  }
+  written_.push_back(object);
+  objects_.push_back(object);
+  if (space_of(object).empty()) objects_.back()["metadata"]["namespace"] = name_space_;
+}
+
+void ManifestCluster::patch_object(const ObjectName& object, const Json& patch, const Call&) {
+  Json& there = require(object.kind, object.name);
+  there.merge_patch(patch);
+  Json document = {{"apiVersion", there.value("apiVersion", "")},
+                   {"kind", object.kind},
+                   {"metadata", {{"name", object.name}, {"namespace", name_space_}}}};
+  document.merge_patch(patch);
+  written_.push_back(std::move(document));
+}
+
+bool ManifestCluster::delete_object(const ObjectName& object, const Call&) {
+  const auto is_it = [&](const Json& one) {
+    return kind_of(one) == object.kind && name_of(one) == object.name;
+  };
+  std::erase_if(written_, is_it);
+  return std::erase_if(objects_, is_it) > 0;
 }
 
 std::vector<Json> ManifestCluster::collected() const {

@@ -25,7 +25,8 @@ class ManifestCluster final : public Cluster {
   Listed<crd::Policy> policies(const Call& call) override;
   Listed<crd::Record> records(const Call& call) override;
   crd::Restore restore(const std::string& name, const Call& call) override;
-  SecretData secret(const std::string& name, const Call& call) override;
+  SecretData secret(const std::string& name, const std::string& name_space,
+                    const Call& call) override;
 
   std::optional<std::string> identity(const Call&) override { return std::nullopt; }
 
@@ -38,6 +39,14 @@ class ManifestCluster final : public Cluster {
   std::optional<bool> lock_holder_lives(const std::string&, WallTime, const Call&) override {
     return std::nullopt;
   }
+
+  std::optional<Json> find_object(const ObjectName& object, const Call& call) override;
+  std::vector<Json> list_objects(const std::string& kind, const std::string& labels, Reach reach,
+                                 const Call& call) override;
+
+  std::string pod_log(const std::string&, const Call&) override { return {}; }
+
+  std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }
 
   const std::string& name_space() const override { return name_space_; }
 
@@ -54,6 +63,9 @@ class ManifestCluster final : public Cluster {
   void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                   const std::string& component, const Call& call) override;
   bool apply(const Json& object, const Call& call) override;
+  void create_object(const Json& object, const Call& call) override;
+  void patch_object(const ObjectName& object, const Json& patch, const Call& call) override;
+  bool delete_object(const ObjectName& object, const Call& call) override;
   std::vector<Json> collected() const override;
 
  private:

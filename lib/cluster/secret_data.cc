@@ -62,4 +62,14 @@ SecretData parse_secret(const Json& object) {
   return Reader(object).read();
 }
 
+Json make_secret(const std::string& name_space, const std::string& name, const SecretData& data) {
+  Json values = Json::object();
+  for (const auto& [key, value] : data) values[key] = to_base64(as_bytes(value.reveal()));
+  return {{"apiVersion", "v1"},
+          {"kind", "Secret"},
+          {"metadata", {{"name", name}, {"namespace", name_space}}},
+          {"type", "Opaque"},
+          {"data", values}};
+}
+
 }  // namespace kubedr::cluster

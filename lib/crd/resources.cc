@@ -32,6 +32,7 @@ class Fields {
     ref_.name_space = find_string(object, {"metadata", "namespace"}).value_or("");
     ref_.uid = find_string(object, {"metadata", "uid"}).value_or("");
     ref_.resource_version = find_string(object, {"metadata", "resourceVersion"}).value_or("");
+    ref_.being_deleted = find(object, {"metadata", "deletionTimestamp"}) != nullptr;
   }
 
   const ObjectRef& ref() const { return ref_; }
@@ -166,12 +167,12 @@ Location parse_location(const Json& object) {
   location.bucket_name = fields.required("bucketName");
   location.credentials = fields.required("credentials");
   location.initialized_annotation = fields.annotation(kInitializedAnnotation) == "true";
-  location.prune_failure = fields.annotation(kPruneFailedAnnotation);
   location.last_check = parse_last_check(fields.annotation(kLastCheckAnnotation));
   location.status.init_status = fields.status("initStatus");
   location.status.init_error_message = fields.status("initErrorMessage");
   location.status.init_time = fields.status("initTime");
   location.status.observed_generation = find_integer(object, {"status", "observedGeneration"});
+  location.prune_failure = fields.status("pruneErrorMessage");
   return location;
 }
 

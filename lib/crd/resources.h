@@ -21,7 +21,6 @@ inline constexpr char kGroup[] = "kubedr.catalogicsoftware.com";
 inline constexpr char kApiVersion[] = "kubedr.catalogicsoftware.com/v1alpha1";
 inline constexpr char kDefaultNamespace[] = "kubedr-system";
 inline constexpr char kRestoredAnnotation[] = "restored.annotations.kubedr.catalogicsoftware.com";
-inline constexpr char kPruneFailedAnnotation[] = "kubedr.catalogicsoftware.com/prune-failed";
 inline constexpr char kRetentionFailedAnnotation[] =
     "kubedr.catalogicsoftware.com/retention-failed";
 inline constexpr char kSnapshotsAnnotation[] = "kubedr.catalogicsoftware.com/snapshots";
@@ -41,6 +40,7 @@ struct ObjectRef {
   std::string name_space;
   std::string uid;
   std::string resource_version;
+  bool being_deleted = false;  // and still there: some finalizer holds it
 
   // "backuplocation/local-minio", as kubectl names it.
   std::string display() const;

@@ -38,6 +38,10 @@ Json init_failed_status(std::int64_t generation, const std::string& message, Wal
   return init_status("Failed", message, generation, now);
 }
 
+Json prune_failed_status(const std::string& message) {
+  return {{"pruneErrorMessage", message.empty() ? Json(nullptr) : Json(bounded(message))}};
+}
+
 Json backup_completed_status(const BackupFigures& figures, WallTime now) {
   return {{"backupErrorMessage", ""},
           {"backupPod", figures.backup_pod},

@@ -27,6 +27,9 @@ struct BackupFigures {
 Json initializing_status(std::int64_t generation, WallTime now);
 Json init_completed_status(std::int64_t generation, WallTime now);
 Json init_failed_status(std::int64_t generation, const std::string& message, WallTime now);
+// Ours alone: operator mode has no word for it. Empty: it went well, and the field is gone again.
+Json prune_failed_status(const std::string& message);
+
 Json backup_completed_status(const BackupFigures& figures, WallTime now);
 Json backup_failed_status(const std::string& message, WallTime now);
 

@@ -286,6 +286,10 @@ Json Client::get(const std::string& path, const Query& query, const Call& call) 
   return impl_->send_for_json({"GET", path, query, "", "", true}, call);
 }
 
+std::string Client::get_text(const std::string& path, const Query& query, const Call& call) {
+  return std::string(impl_->send({"GET", path, query, "", "", true}, call).text());
+}
+
 // The pages of one list show one moment only as long as the server remembers it. What came before
 // an expired page is of another moment, so nothing is handed out until all pages are here; a list
 // in one piece cannot expire.

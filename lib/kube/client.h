@@ -38,6 +38,9 @@ class Client {
 
   Json get(const std::string& path, const Query& query, const Call& call);
 
+  // The body as it is, of what is no JSON: a pod's log.
+  std::string get_text(const std::string& path, const Query& query, const Call& call);
+
   // All pages of a list: `each` sees every item, without its managedFields. When a page's token has
   // expired the list is read in one piece, as client-go does.
   void list(const std::string& path, Query query, const std::function<void(const Json&)>& each,

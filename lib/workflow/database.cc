@@ -34,7 +34,8 @@ http::Tls client_tls(const Services& services, const crd::Policy& policy,
   if (!tls.ca_pem.empty() && !tls.client_certificate_pem.empty()) return tls;
   if (policy.etcd_creds.empty())
     return tls;  // bare: what is not given is not there, as with etcdctl
-  const cluster::SecretData keys = services.cluster.secret(policy.etcd_creds, call);
+  const cluster::SecretData keys =
+      services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);
   const auto value = [&](const char* key) {
     return std::string(require_key(keys, policy.etcd_creds, key).reveal());
   };

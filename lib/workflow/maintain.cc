@@ -1,5 +1,6 @@
 #include "workflow/maintain.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
@@ -43,14 +44,21 @@ std::string with_time(const Services& services, const std::string& failure) {
 }
 
 // For the next run and for `status`: nothing fails for the want of it.
-void note(const Services& services, const crd::ObjectRef& ref, const char* annotation,
-          const std::string& text, const Call& call) {
+template <class Write>
+void write_note(const crd::ObjectRef& ref, const char* what, const Call& call, const Write& write) {
   const Afterwards afterwards(call);
   try {
-    services.cluster.annotate(ref, annotation, text, afterwards.call());
+    write(afterwards.call());
   } catch (const Error& error) {
-    log::info("{}: {} could not be noted: {}", ref.display(), annotation, error.what());
+    log::info("{}: {} could not be noted: {}", ref.display(), what, error.what());
   }
+}
+
+void note(const Services& services, const crd::ObjectRef& ref, const char* annotation,
+          const std::string& text, const Call& call) {
+  write_note(ref, annotation, call, [&](const Call& limited) {
+    services.cluster.annotate(ref, annotation, text, limited);
+  });
 }
 
 }  // namespace
@@ -76,7 +84,10 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
 void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
                 const Call& call) {
   if (failure.empty() && location.prune_failure.empty()) return;
-  note(services, location.ref, crd::kPruneFailedAnnotation, with_time(services, failure), call);
+  write_note(location.ref, "how the prune went", call, [&](const Call& limited) {
+    services.cluster.patch_status(location.ref,
+                                  crd::prune_failed_status(with_time(services, failure)), limited);
+  });
 }
 
 void note_retention(const Services& services, const crd::Policy& policy, const std::string& failure,

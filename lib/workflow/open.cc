@@ -44,7 +44,8 @@ const Secret& require_key(const cluster::SecretData& keys, const std::string& se
 
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching) {
-  const cluster::SecretData keys = services.cluster.secret(location.credentials, call);
+  const cluster::SecretData keys =
+      services.cluster.secret(location.credentials, location.ref.name_space, call);
   const Secret& password = require_key(keys, location.credentials, kPasswordKey);
   return {services.open_store(location, keys, caching), password};
 }

@@ -129,7 +129,7 @@ std::vector<health::SeenCertificate> survey_certificates(const Services& service
   std::vector<health::SeenCertificate> certificates;
   cluster::SecretData keys;
   try {
-    keys = services.cluster.secret(policy.etcd_creds, call);
+    keys = services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);
   } catch (const Error& error) {
     call.require_live();
     log::info("{}: {}", policy.ref.display(), error.what());

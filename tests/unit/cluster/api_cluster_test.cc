@@ -218,17 +218,23 @@ TEST_CASE("a record's finalizer comes off without a change of somebody else gett
               {"finalizers", finalizers}}}};
   };
   const std::string record = kRecords + "/mbr-1";
+  const std::string deployment = "GET /apis/apps/v1/namespaces/ns/deployments/";
   const std::string pods = "GET /api/v1/namespaces/ns/pods?";
+  const std::string elsewhere = "GET /apis/apps/v1/namespaces/kubedr-system/deployments/";
   Fixture fixture({{"DELETE " + record + " ", 200},
                    {"GET " + record + " ", 200, dying("5", {kOurs})},
+                   {deployment, 404, status("NotFound")},
+                   {elsewhere, 404, status("NotFound")},
                    {pods, 200, list({})},
                    {"PATCH " + record + "?", 409, status("Conflict")},
                    {"GET " + record + " ", 200, dying("6", {kOurs, "of/another"})},
+                   {deployment, 404, status("NotFound")},
+                   {elsewhere, 404, status("NotFound")},
                    {pods, 200, list({})},
                    {"PATCH " + record + "?", 200}});
   fixture.cluster().delete_record({crd::Kind::record, "mbr-1", "ns", "", ""}, fixture.call());
-  CHECK(fixture.body(3) == Json::parse(R"({"metadata":{"finalizers":[],"resourceVersion":"5"}})"));
-  CHECK(fixture.body(6) ==
+  CHECK(fixture.body(5) == Json::parse(R"({"metadata":{"finalizers":[],"resourceVersion":"5"}})"));
+  CHECK(fixture.body(10) ==
         Json::parse(R"({"metadata":{"finalizers":["of/another"],"resourceVersion":"6"}})"));
 }
 
@@ -238,9 +244,8 @@ TEST_CASE("a record that waits for somebody else's finalizer is left to it") {
                        {"resourceVersion", "5"},
                        {"deletionTimestamp", "2026-11-22T21:54:32Z"},
                        {"finalizers", {"of/another"}}}}};
-  Fixture fixture({{"DELETE " + kRecords + "/mbr-1 ", 200},
-                   {"GET " + kRecords + "/mbr-1 ", 200, left},
-                   {"GET /api/v1/namespaces/ns/pods?", 200, list({})}});
+  Fixture fixture(
+      {{"DELETE " + kRecords + "/mbr-1 ", 200}, {"GET " + kRecords + "/mbr-1 ", 200, left}});
   fixture.cluster().delete_record({crd::Kind::record, "mbr-1", "ns", "", ""}, fixture.call());
 }
 
@@ -311,9 +316,111 @@ TEST_CASE("apply waits until a new definition is served") {
 
 TEST_CASE("a missing Secret is not found without listing the others") {
   Fixture fixture({{"GET /api/v1/namespaces/ns/secrets/creds ", 404, status("NotFound")}});
-  const Error error = failure([&] { fixture.cluster().secret("creds", fixture.call()); });
+  const Error error = failure([&] { fixture.cluster().secret("creds", "ns", fixture.call()); });
   CHECK(error.kind() == ErrorKind::not_found);
   CHECK(has(error.what(), "secret \"creds\" not found in namespace \"ns\""));
+}
+
+TEST_CASE("where all namespaces are meant, a Secret is read in that of the object that names it") {
+  const Json secret = {{"metadata", {{"name", "creds"}}}, {"data", {{"access_key", "YQ=="}}}};
+  Fixture fixture({{"GET /api/v1/namespaces/second/secrets/creds ", 200, secret}});
+  const SecretData keys = fixture.cluster("").secret("creds", "second", fixture.call());
+  CHECK(keys.at("access_key").reveal() == "a");
+}
+
+TEST_CASE("an object is found by kind and name, or it is not there") {
+  Fixture fixture({{"GET /apis/batch/v1/namespaces/ns/cronjobs/c ", 200, named("c")},
+                   {"GET /api/v1/namespaces/other/pods/p ", 404, status("NotFound")},
+                   {"GET /apis/rbac.authorization.k8s.io/v1/clusterroles/r ", 200, named("r")}});
+  ApiCluster cluster = fixture.cluster();
+  CHECK(cluster.find_object({"CronJob", "c"}, fixture.call()) == named("c"));
+  CHECK(cluster.find_object({"Pod", "p", "other"}, fixture.call()) == std::nullopt);
+  CHECK(cluster.find_object({"ClusterRole", "r"}, fixture.call()) == named("r"));
+}
+
+TEST_CASE("objects are listed by their labels, here or everywhere") {
+  Fixture fixture(
+      {{"GET /apis/batch/v1/namespaces/ns/cronjobs?labelSelector=a%3Db&limit=500 ", 200,
+        list({named("c")})},
+       {"GET /api/v1/serviceaccounts?limit=500 ", 200, list({named("d"), named("e")})}});
+  ApiCluster cluster = fixture.cluster();
+  CHECK(cluster.list_objects("CronJob", "a=b", Reach::here, fixture.call()).size() == 1);
+  CHECK(cluster.list_objects("ServiceAccount", "", Reach::everywhere, fixture.call()).size() == 2);
+}
+
+TEST_CASE("an object whose create went unanswered but was carried out is a success") {
+  const Json object = {{"apiVersion", "v1"},
+                       {"kind", "Secret"},
+                       {"metadata", {{"name", "s"}}},
+                       {"data", {{"key", "YQ=="}}}};
+  Json there = object;
+  there["metadata"]["uid"] = "u";
+  const std::string path = "/api/v1/namespaces/ns/secrets";
+  Fixture fixture({{"POST " + path + "?", 0},
+                   {"POST " + path + "?", 409, status("AlreadyExists")},
+                   {"GET " + path + "/s ", 200, there}});
+  fixture.cluster().create_object(object, fixture.call());
+
+  there["data"]["key"] = "Yg==";
+  Fixture taken({{"POST " + path + "?", 0},
+                 {"POST " + path + "?", 409, status("AlreadyExists")},
+                 {"GET " + path + "/s ", 200, there}});
+  CHECK(failure([&] { taken.cluster().create_object(object, taken.call()); }).kind() ==
+        ErrorKind::exists);
+  Fixture first({{"POST " + path + "?", 409, status("AlreadyExists")}});
+  CHECK(failure([&] { first.cluster().create_object(object, first.call()); }).kind() ==
+        ErrorKind::exists);
+}
+
+TEST_CASE("what is deleted loses the finalizers of an operator that is gone, and no others") {
+  const std::string location = kLocations + "/x";
+  const Json held = {
+      {"metadata",
+       {{"deletionTimestamp", "2026-11-22T21:54:32Z"},
+        {"resourceVersion", "5"},
+        {"finalizers", {"backuplocation.finalizers.kubedr.catalogicsoftware.com", "others"}}}}};
+  const std::string deployment = "/deployments/kubedr-controller-manager ";
+  Fixture fixture(
+      {{"DELETE " + location + " ", 200},
+       {"GET " + location + " ", 200, held},
+       {"GET /apis/apps/v1/namespaces/ns" + deployment, 404, status("NotFound")},
+       {"GET /apis/apps/v1/namespaces/kubedr-system" + deployment, 403, status("Forbidden")},
+       {"GET /api/v1/namespaces/ns/pods?labelSelector=control-plane%3Dcontroller-manager&", 200,
+        list({})},
+       {"PATCH " + location + "?", 200}});
+  CHECK(fixture.cluster().delete_object({"BackupLocation", "x"}, fixture.call()));
+  CHECK(fixture.body(5) ==
+        Json::parse(R"({"metadata":{"finalizers":["others"],"resourceVersion":"5"}})"));
+
+  Fixture running(
+      {{"DELETE " + location + " ", 200},
+       {"GET " + location + " ", 200, held},
+       {"GET /apis/apps/v1/namespaces/ns" + deployment, 200, Json{{"spec", {{"replicas", 1}}}}}});
+  CHECK(running.cluster().delete_object({"BackupLocation", "x"}, running.call()));
+
+  Fixture gone({{"DELETE " + location + " ", 404, status("NotFound")}});
+  CHECK_FALSE(gone.cluster().delete_object({"BackupLocation", "x"}, gone.call()));
+}
+
+TEST_CASE("an operator is there while its Deployment is to run, or a pod of it still does") {
+  const std::string here = "GET /apis/apps/v1/namespaces/kubedr-system/deployments/";
+  const std::string pods = "GET /api/v1/namespaces/kubedr-system/pods?";
+  const auto deployed = [](int replicas) { return Json{{"spec", {{"replicas", replicas}}}}; };
+  const auto pod = [](const char* phase) { return list({Json{{"status", {{"phase", phase}}}}}); };
+  const auto runs = [&](std::vector<Exchange> exchanges) {
+    Fixture fixture(std::move(exchanges));
+    return fixture.cluster("kubedr-system").operator_runs(fixture.call());
+  };
+  CHECK(runs({{here, 200, deployed(1)}}));
+  CHECK(runs({{here, 200, Json{{"spec", Json::object()}}}}));
+  CHECK(runs({{here, 200, deployed(0)}, {pods, 200, pod("Running")}}));
+  CHECK_FALSE(runs({{here, 200, deployed(0)}, {pods, 200, pod("Succeeded")}}));
+  CHECK_FALSE(runs({{here, 403, status("Forbidden")}, {pods, 403, status("Forbidden")}}));
+}
+
+TEST_CASE("the server's version is read whatever a distribution adds to it") {
+  Fixture fixture({{"GET /version ", 200, Json{{"major", "1"}, {"minor", "21+"}}}});
+  CHECK(fixture.cluster().server_version(fixture.call()) == std::pair(1, 21));
 }
 
 }  // namespace kubedr::cluster

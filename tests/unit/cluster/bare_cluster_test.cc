@@ -37,7 +37,8 @@ TEST_CASE("a bare cluster has the one location, policy and Secret it was given")
   BareCluster cluster = make();
   CHECK(cluster.location("bare", call).ref.name == "bare");
   CHECK(cluster.policies(call).items.size() == 1);
-  CHECK(cluster.secret("bare", call).at("restic_repo_password").reveal() == "pw");
+  CHECK(cluster.secret("bare", cluster.name_space(), call).at("restic_repo_password").reveal() ==
+        "pw");
   CHECK(cluster.name_space() == "kubedr-system");
   CHECK(cluster.mode() == "bare");
 }
@@ -57,8 +58,11 @@ TEST_CASE("other names are not found, and there is nothing to apply to") {
   BareCluster cluster = make();
   CHECK(kind_of([&] { cluster.location("l", call); }) == ErrorKind::not_found);
   CHECK(kind_of([&] { cluster.policy("p", call); }) == ErrorKind::not_found);
-  CHECK(kind_of([&] { cluster.secret("s", call); }) == ErrorKind::not_found);
+  CHECK(kind_of([&] { cluster.secret("s", cluster.name_space(), call); }) == ErrorKind::not_found);
   CHECK(kind_of([&] { cluster.apply(Json::object(), call); }) == ErrorKind::usage);
+  CHECK(kind_of([&] { cluster.create_object(Json::object(), call); }) == ErrorKind::usage);
+  CHECK(kind_of([&] { cluster.delete_object({"Secret", "s"}, call); }) == ErrorKind::usage);
+  CHECK_FALSE(cluster.find_object({"Secret", "bare"}, call));
 }
 
 }  // namespace kubedr::cluster

@@ -99,7 +99,7 @@ TEST_CASE("a folder's manifests are read, JSON too, and other files left alone")
   CHECK(cluster.locations(call).items[0].ref.name == "l1");
   CHECK(cluster.locations(call).items[1].ref.name_space == "ns");
   CHECK(cluster.policy("p", call).retain_num_backups == 120);
-  CHECK(cluster.secret("s", call).empty());
+  CHECK(cluster.secret("s", "ns", call).empty());
   CHECK(cluster.mode() == "manifests");
   CHECK_FALSE(cluster.identity(call).has_value());
 }
@@ -203,7 +203,7 @@ TEST_CASE("lists name malformed objects; asking for one throws") {
 TEST_CASE("a Secret's data is decoded, and stringData wins over it") {
   const Folder folder;
   folder.write("a.yaml", secret("data: {a: YWJj, b: 'YWJjCg==', c: ''}\nstringData: {a: plain}\n"));
-  const SecretData data = read(folder).secret("creds", call);
+  const SecretData data = read(folder).secret("creds", "ns", call);
   CHECK(data.at("a").reveal() == "plain");
   CHECK(data.at("b").reveal() == "abc\n");
   CHECK(data.at("c").empty());
@@ -215,7 +215,7 @@ TEST_CASE("a damaged Secret is refused without showing anything of it") {
     const Folder folder;
     folder.write("a.yaml", secret(fields));
     ManifestCluster cluster = read(folder);
-    const Error error = failure([&] { cluster.secret("creds", call); });
+    const Error error = failure([&] { cluster.secret("creds", "ns", call); });
     INFO(error.what());
     CHECK(error.kind() == ErrorKind::usage);
     CHECK(has(error.what(), "secret/creds: "));
@@ -269,6 +269,26 @@ TEST_CASE("a status of an object that is not there is an error") {
   const crd::ObjectRef ref{crd::Kind::policy, "p", "ns", "", ""};
   CHECK(failure([&] { cluster.patch_status(ref, Json::object(), call); }).kind() ==
         ErrorKind::not_found);
+  CHECK(cluster.collected().empty());
+}
+
+TEST_CASE("objects that would be made, changed and deleted show in later reads") {
+  const Folder folder;
+  ManifestCluster cluster({folder.write("a.yaml", location("name: l"))}, "ns", system_clock);
+  const ObjectName name{"CronJob", "c"};
+  CHECK_FALSE(cluster.find_object(name, call));
+  const Json object = {
+      {"apiVersion", "batch/v1"}, {"kind", "CronJob"}, {"metadata", {{"name", "c"}}}};
+  cluster.create_object(object, call);
+  CHECK(cluster.find_object(name, call));
+  CHECK(failure([&] { cluster.create_object(object, call); }).kind() == ErrorKind::exists);
+  cluster.patch_object(name, {{"spec", {{"suspend", true}}}}, call);
+  CHECK(cluster.find_object(name, call)->at("spec").at("suspend") == true);
+  CHECK(cluster.collected().size() == 2);
+  CHECK(cluster.list_objects("BackupLocation", "", Reach::here, call).size() == 1);
+  CHECK(cluster.list_objects("BackupLocation", "a=b", Reach::here, call).empty());
+  CHECK(cluster.delete_object(name, call));
+  CHECK_FALSE(cluster.delete_object(name, call));
   CHECK(cluster.collected().empty());
 }
 
