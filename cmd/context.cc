@@ -5,6 +5,8 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/limits.h"
 
 namespace kubedr::cmd {
 
@@ -56,6 +58,13 @@ void Context::remark(const std::string& text) const {
 
 void Context::show(const std::string& text) const {
   std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+Secret read_secret(const std::string& file) {
+  Bytes bytes = read_file(file, limits::kSecretBytes);
+  Secret secret = Secret(as_text(bytes)).trimmed();
+  wipe(bytes.data(), bytes.size());
+  return secret;
 }
 
 }  // namespace kubedr::cmd

@@ -55,6 +55,11 @@ struct Context {
   void show(const std::string& text) const;
 };
 
+// A password or key from a file, as restic reads it: a newline at the end is no part of it.
+//
+// errors   not_found, denied
+Secret read_secret(const std::string& file);
+
 }  // namespace kubedr::cmd
 
 #endif  // KUBEDR_CMD_CONTEXT_H

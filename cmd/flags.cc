@@ -200,6 +200,9 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_place_flags(root, flags);
   add_output_flags(root, flags);
   add_install(root, action);
+  add_uninstall(root, action);
+  add_location(root, action);
+  add_policy(root, action);
   add_init(root, action);
   add_backup(root, action);
   add_snapshots(root, action);

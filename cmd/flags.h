@@ -46,7 +46,8 @@ using Action = std::function<int(const Context&)>;
 // CLI11 writes into `flags` and `action`, which must outlive the tree.
 void describe_command_line(CLI::App& root, Flags& flags, Action& action);
 
-// argv as CLI11 can read it: `-v`, `-vv` and `-v=3` become `--v=N`.
+// argv as CLI11 can read it: `-v`, `-vv` and `-v=3` become `--v=N`. Under the name of operator
+// mode's program, kubedrutil, its `repoinit` is `init`; `backup` and `restore` are called as here.
 std::vector<std::string> normalize_arguments(int argc, char** argv);
 
 // The last words for a line that could not be parsed, with what was probably meant.
@@ -113,8 +114,10 @@ void add_help(CLI::App& root, Action& action);
 void add_init(CLI::App& root, Action& action);
 void add_install(CLI::App& root, Action& action);
 void add_key(CLI::App& root, Action& action);
+void add_location(CLI::App& root, Action& action);
 void add_ls(CLI::App& root, Action& action);
 void add_metrics(CLI::App& root, Action& action);
+void add_policy(CLI::App& root, Action& action);
 void add_prune(CLI::App& root, Action& action);
 void add_repair(CLI::App& root, Action& action);
 void add_restore(CLI::App& root, Action& action);
@@ -122,6 +125,7 @@ void add_snapshots(CLI::App& root, Action& action);
 void add_stats(CLI::App& root, Action& action);
 void add_status(CLI::App& root, Action& action);
 void add_sync(CLI::App& root, Action& action);
+void add_uninstall(CLI::App& root, Action& action);
 void add_unlock(CLI::App& root, Action& action);
 void add_version(CLI::App& root, Action& action);
 

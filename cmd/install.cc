@@ -4,8 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
-#include "base/yaml.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/print.h"
@@ -18,27 +16,14 @@ struct Arguments {
   std::string dry_run = "none";
 };
 
-void print_objects(const Context& context) {
-  const std::vector<Json> objects = workflow::install_objects(name_space_of(context));
-  if (context.flags.output == "json") {
-    context.print(document({{"apiVersion", "v1"}, {"kind", "List"}, {"items", objects}}, "json"));
-    return;
-  }
-  std::string text;
-  for (const Json& object : objects) text += (text.empty() ? "" : "---\n") + to_yaml(object);
-  context.print(text);
-}
-
 int run(const Arguments& arguments, const Context& context) {
   if (arguments.dry_run == "client") {
-    print_objects(context);
+    context.print(
+        objects_text(workflow::install_objects(name_space_of(context)), context.flags.output));
     return 0;
   }
   const Wired wired(context);
-  if (wired.services().cluster.mode() != "cluster") {
-    throw Error(ErrorKind::usage, "install: works on a cluster, not on -f or --repo",
-                "--dry-run=client -o yaml prints the objects");
-  }
+  require_cluster(wired.services(), "install", "--dry-run=client -o yaml prints the objects");
   const std::vector<workflow::Installed> installed =
       workflow::install(wired.services(), context.call);
   Json list = Json::array();
@@ -57,8 +42,8 @@ int run(const Arguments& arguments, const Context& context) {
 }  // namespace
 
 void add_install(CLI::App& root, Action& action) {
-  CLI::App* verb =
-      root.add_subcommand("install", "Apply the custom resource definitions and the namespace");
+  CLI::App* verb = root.add_subcommand(
+      "install", "Apply the custom resources' definitions, namespace and roles");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
   verb->add_option("--dry-run", arguments->dry_run, "client: print the objects and apply nothing")
@@ -66,7 +51,14 @@ void add_install(CLI::App& root, Action& action) {
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr install\n"
-      "  kubectl kubedr install --dry-run=client -o yaml > kubedr-crds.yaml");
+      "  kubectl kubedr install --dry-run=client -o yaml > kubedr.yaml\n"
+      "  kubectl -n kubedr-system create rolebinding alice --role=kubedr-backup --user=alice\n"
+      "  kubectl create clusterrolebinding alice-kubedr --clusterrole=kubedr-identity "
+      "--user=alice\n\n"
+      "Roles: kubedr-reader (a ClusterRole, part of \"view\"), kubedr-backup and kubedr-admin, to "
+      "be\n"
+      "bound to people; kubedr-job is what scheduled backups run as. Once more after a change of\n"
+      "Secrets' names, it lets kubedr-backup read those and no others.");
   verb->callback([&action, arguments] {
     action = [arguments](const Context& context) { return run(*arguments, context); };
   });

@@ -3,8 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "cmd/context.h"
@@ -24,13 +22,9 @@ struct Arguments {
   std::string host;
 };
 
-// As restic reads it: a newline at the end of a file is no part of the password.
 Secret new_password(const Arguments& arguments, const Context& context) {
-  if (arguments.password_file.empty()) return context.ask_new_password();
-  Bytes bytes = read_file(arguments.password_file, limits::kSecretBytes);
-  Secret password = Secret(as_text(bytes)).trimmed();
-  wipe(bytes.data(), bytes.size());
-  return password;
+  return arguments.password_file.empty() ? context.ask_new_password()
+                                         : read_secret(arguments.password_file);
 }
 
 Json key_json(const repo::SavedKey& key) {

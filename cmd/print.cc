@@ -87,6 +87,15 @@ std::string document(const Json& value, const std::string& output) {
   return value.dump(4, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+std::string objects_text(const std::vector<Json>& objects, const std::string& output) {
+  if (output == "json") {
+    return document({{"apiVersion", "v1"}, {"kind", "List"}, {"items", objects}}, "json");
+  }
+  std::string text;
+  for (const Json& object : objects) text += (text.empty() ? "" : "---\n") + to_yaml(object);
+  return text;
+}
+
 std::string age(const std::optional<WallTime>& time, WallTime now) {
   if (!time) return "<none>";
   return human_duration(std::chrono::floor<std::chrono::seconds>(now - *time));

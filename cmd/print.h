@@ -34,6 +34,9 @@ class Table {
 // json indented by 4 as kubectl does, or yaml.
 std::string document(const Json& value, const std::string& output);
 
+// Objects for `kubectl apply -f -`: a List in json, else one YAML document each.
+std::string objects_text(const std::vector<Json>& objects, const std::string& output);
+
 // "5m23s"; "<none>" without a time.
 std::string age(const std::optional<WallTime>& time, WallTime now);
 

@@ -69,9 +69,10 @@ void write_to_stderr(const std::string& text) {
 
 std::optional<Secret> ask(const std::string& question, bool hidden, const Call& call) {
   if (isatty(STDIN_FILENO) != 1) return std::nullopt;
-  write_to_stderr(question);
+  // Before the question: what is typed as its answer must not be thrown away.
   std::optional<NoEcho> no_echo;
   if (hidden) no_echo.emplace();
+  write_to_stderr(question);
   wait_for_input(call);
   std::array<char, 4096> line{};  // the longest line that a terminal hands over
   const ssize_t n = ::read(STDIN_FILENO, line.data(), line.size());

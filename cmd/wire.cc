@@ -299,6 +299,12 @@ std::vector<Json> Wired::collected() const {
   return cluster_->collected();
 }
 
+void require_cluster(const workflow::Services& services, const std::string& verb,
+                     const std::string& hint) {
+  if (services.cluster.mode() == "cluster") return;
+  throw Error(ErrorKind::usage, verb + ": works on a cluster, not on -f or --repo", hint);
+}
+
 std::string user_agent() {
   return fmt::format("kubectl-kubedr/{}", kVersion);
 }

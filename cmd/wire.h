@@ -29,6 +29,10 @@ class Wired {
   std::unique_ptr<workflow::Services> services_;
 };
 
+// errors   usage: `VERB: works on a cluster, not on -f or --repo`
+void require_cluster(const workflow::Services& services, const std::string& verb,
+                     const std::string& hint);
+
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();
 

@@ -9,7 +9,11 @@
 
 namespace kubedr::workflow {
 
-// The namespace and the four definitions, in the order they are applied.
+// "cronjob.batch/nightly-backup-cronjob", as kubectl names it.
+std::string display_name(const Json& object);
+
+// The namespace, the four definitions, the admission policy and the roles, in the order they are
+// applied, as for a namespace that holds no location and no policy yet.
 std::vector<Json> install_objects(const std::string& name_space);
 
 struct Installed {
@@ -17,8 +21,8 @@ struct Installed {
   bool changed = false;
 };
 
-// Applies them by server-side apply: a second time changes nothing. Waits until the API server
-// serves the resources.
+// Applies them by server-side apply: a second time changes nothing, unless locations or policies
+// name other Secrets by then. Waits until the API server serves the resources.
 std::vector<Installed> install(const Services& services, const Call& call);
 
 }  // namespace kubedr::workflow

@@ -24,10 +24,34 @@ namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
 // In an order in which each finds what the one before left.
-const Names kVerbs = {"",         "install", "init",       "backup",       "snapshots", "status",
-                      "restore",  "ls",      "dump",       "check",        "stats",     "unlock",
-                      "key list", "key add", "key remove", "repair index", "sync",      "forget",
-                      "prune",    "metrics", "version",    "help",         "completion"};
+const Names kVerbs = {"",
+                      "install",
+                      "init",
+                      "location create",
+                      "location delete",
+                      "policy create",
+                      "policy delete",
+                      "backup",
+                      "snapshots",
+                      "status",
+                      "restore",
+                      "ls",
+                      "dump",
+                      "check",
+                      "stats",
+                      "unlock",
+                      "key list",
+                      "key add",
+                      "key remove",
+                      "repair index",
+                      "sync",
+                      "forget",
+                      "prune",
+                      "metrics",
+                      "version",
+                      "help",
+                      "completion",
+                      "uninstall"};
 
 // What is asked at the terminal, and what a person says.
 constexpr std::pair<const char*, const char*> kDialogue[] = {
@@ -35,6 +59,7 @@ constexpr std::pair<const char*, const char*> kDialogue[] = {
     {"enter password for new key: ", "words for the safe\n"},
     {"enter password again: ", "words for the safe\n"},
     {"listening on ", "\x03"},
+    {"to delete the records: ", "kubedr-system\n"},
 };
 
 // Examples whose exit code is not 0 here.
@@ -98,12 +123,16 @@ class Reader {
     REQUIRE(plane_.api()
                 .kubectl({"-n", kNamespace, "delete", "metadatabackuppolicy", "local-minio"})
                 .ok());
-    plane_.add_policy("nightly", {{"destination", "local-minio"}});
+    plane_.add_policy("nightly", {{"destination", "local-minio"}, {"schedule", "0 3 * * *"}});
     REQUIRE(plane_.api().kubectl({"-n", kNamespace, "delete", "backuplocation", "nightly"}).ok());
     plane_.apply(
         fmt::format("apiVersion: v1\nkind: Secret\nmetadata: {{name: minio-creds, namespace: {}}}\n"
                     "stringData: {{access_key: {}, secret_key: {}, restic_repo_password: {}}}\n",
                     kNamespace, plane_.s3().access_key(), plane_.s3().secret_key(), kPassword));
+    plane_.apply(etcd_secret().dump());
+    home_.write("pki/ca.crt", plane_.etcd().ca_pem());
+    home_.write("pki/healthcheck-client.crt", plane_.etcd().client_cert_pem());
+    home_.write("pki/healthcheck-client.key", plane_.etcd().client_key_pem());
     fs::create_directories(home_ / "bin");
     fs::create_directories(home_ / "functions");
     fs::create_directories(home_ / ".config/fish/completions");
@@ -127,15 +156,35 @@ class Reader {
   void follow(const std::string& example) {
     CAPTURE(example);
     fs::remove_all(home_ / "restored");
+    prepare_for(example);
     Process shell({"bash", "-c", "set -eo pipefail; fpath=(- ~/functions); " + for_here(example)},
                   options_);
     const Exit exit = talk_with(shell);
     const auto expected = kCodes.find(example);
     CHECK_MESSAGE(exit.code == (expected == kCodes.end() ? 0 : expected->second), shell.screen());
-    plane_.api().kubectl({"-n", kNamespace, "delete", "backuplocation", "offsite"});
+    for (const auto& [kind, name] :
+         {std::pair{"backuplocation", "offsite"}, {"metadatabackuppolicy", "hourly"}}) {
+      plane_.api().kubectl({"-n", kNamespace, "delete", kind, name, "--ignore-not-found"});
+    }
   }
 
  private:
+  // The Secret of etcd by the name that is its default.
+  Json etcd_secret() {
+    Json secret = plane_.get("secret", "nightly-etcd");
+    secret["metadata"] = {{"name", "etcd-creds"}, {"namespace", kNamespace}};
+    return secret;
+  }
+
+  // What an example deletes is there.
+  void prepare_for(const std::string& example) {
+    if (example.find("location delete") != std::string::npos) plane_.add_location("offsite");
+    if (example.find("policy delete") == std::string::npos) return;
+    const RunResult made = plane_.kubedr(
+        {"policy", "create", "hourly", "--location", "local-minio", "--schedule", "0 * * * *"});
+    REQUIRE_MESSAGE(made.ok(), made.err);
+  }
+
   void write_manifests() {
     std::string text;
     for (const auto& [kind, name] : {std::pair{"backuplocation", "local-minio"},
@@ -152,6 +201,7 @@ class Reader {
     replace_all(line, "https://minio:9000/etcd", local);
     replace_all(line, "https://minio:9000", plane_.s3().url());
     replace_all(line, "https://10.0.0.5:2379", plane_.etcd().endpoint());
+    replace_all(line, "/etc/kubernetes/pki/etcd", (home_ / "pki").string());
     replace_all(line, "/mnt/backups", (home_ / "backups").string());
     replace_all(line, "/var/lib/prometheus/node-exporter", home_.path().string());
     replace_all(line, "http://pushgateway:9091", pushgateway_.url());

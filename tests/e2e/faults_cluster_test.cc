@@ -163,7 +163,7 @@ resources:
   providers:
   - aescbc: {keys: [{name: one, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]}
 )");
-  ControlPlane plane({"--encryption-provider-config=" + config});
+  ControlPlane plane({}, {"--encryption-provider-config=" + config});
   BackedUpPolicy policy(plane, "sealed");
   policy.check_next_backup_works();
   EtcdServer stranger;

@@ -149,7 +149,80 @@ struct View {
   std::vector<Json> records;
   std::vector<Json> events;
   std::string version_before;  // of the object the step works on, when it began
+  std::string shown;           // of that object, by kubectl get and describe
 };
+
+// What people see of an object and of its events.
+std::string shown_by_kubectl(const KubeApi& api, const std::string& name_space,
+                             const std::string& kind, const std::string& name) {
+  std::string text;
+  for (const char* verb : {"get", "describe"}) {
+    const RunResult result = api.kubectl({"-n", name_space, verb, kind, name});
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    text += result.out;
+  }
+  return text;
+}
+
+// The same of a capture: its object and the events about it, put into a namespace of their own.
+std::string shown_of_capture(const KubeApi& api, const std::string& file, const std::string& kind) {
+  const std::string name_space = "captured-" + file.substr(0, 1);
+  const auto kubectl = [&](const std::vector<std::string>& args, const Json& object) {
+    const RunResult result = api.kubectl(args, object.dump());
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    return result.out;
+  };
+  kubectl({"create", "namespace", name_space}, Json());
+  const auto create = [&](Json object) {
+    object["metadata"].erase("resourceVersion");
+    object["metadata"]["namespace"] = name_space;
+    return parse_json(kubectl({"create", "-o", "json", "-f", "-"}, object), "created");
+  };
+  const Json object = only(captured(file, kind));
+  const Json created = create(object);
+  const std::string name = created.at("metadata").at("name");
+  kubectl({"-n", name_space, "patch", kind, name, "--subresource=status", "--type=merge", "-p",
+           Json{{"status", object.at("status")}}.dump()},
+          Json());
+  for (Json event : captured(file, "Event")) {
+    if (event.at("involvedObject").at("kind") != kind) continue;
+    event["involvedObject"]["namespace"] = name_space;
+    event["involvedObject"]["uid"] = created.at("metadata").at("uid");
+    create(event);
+  }
+  return shown_by_kubectl(api, name_space, kind, name);
+}
+
+// Notes of ours, and times, numbers and names that differ between two clusters aside; events in any
+// order, since they may be of the same second.
+std::string comparable(const std::string& text) {
+  static const std::vector<std::pair<const char*, const char*>> all = {
+      {R"(Annotations: +(kubedr\.catalogicsoftware\.com/\S+:[^\n]*\n( +\{[^\n]*\n)? *)+API)",
+       "Annotations: <none>\nAPI"},
+      {"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>"},
+      {R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)", "<time>"},
+      {R"((Sun|Mon|Tue|Wed|Thu|Fri|Sat) [A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d \d{4})", "<time>"},
+      {R"(127\.0\.0\.1:\d+)", "<address>"},
+      {R"(https?://<address>)", "<url>"},
+      {R"((test-backup-backup-job)-\d{5})", "$1-<number>"},
+      {R"(\b[0-9a-f]{8}\b)", "<id>"},
+      {R"((Resource Version|Data Added|Files Changed|Total Bytes Processed): +\d+)",
+       "$1: <number>"},
+      {R"(Total Duration Secs: +[\d.]+)", "Total Duration Secs: <number>"},
+      {R"(Certs Dir: +\S+)", "Certs Dir: <folder>"},
+      {R"(Namespace: +\S+)", "Namespace: <namespace>"},
+      {R"((Normal|Error) +(\S+) +\S+ +(\S+-(init-pod|<number>)) +)", "$1 $2 <age> $3 "},
+      {R"( \d+[a-z0-9]*\n)", " <age>\n"},
+      {" +", " "}};
+  std::string line = text;
+  for (const auto& [form, replacement] : all) {
+    line = std::regex_replace(line, std::regex(form), replacement);
+  }
+  const std::size_t events = line.find("Events:");
+  std::vector<std::string> rows = split(line.substr(std::min(events, line.size())), '\n');
+  std::sort(rows.begin(), rows.end());
+  return line.substr(0, events) + join(rows, "\n");
+}
 
 // The captures' steps, done by the shipped binary.
 class Story {
@@ -161,6 +234,7 @@ class Story {
 
   View init_succeeded, init_failed, first_backup, second_backup, failed_backup, restored;
   std::string event_rows, tables;
+  std::string shown_of_init, shown_of_backup;  // of the captures, by the same kubectl
 
  private:
   Story() : certificates_(make_certificates(folder_)) {
@@ -179,6 +253,9 @@ class Story {
                     {"restore", "--resource", kRestore, "--target", (folder_ / "claim").string()},
                     {{"MY_POD_NAME", kRestorePod}});
     restored.restore = plane_.get("MetadataRestore", kRestore);
+    shown_of_init = shown_of_capture(plane_.api(), "2-init-failed.yaml", "BackupLocation");
+    shown_of_backup =
+        shown_of_capture(plane_.api(), "4-second-backup.yaml", "MetadataBackupPolicy");
     event_rows = kubectl({"get", "event"});
     tables = kubectl({"get", "backuplocations,metadatabackuppolicies,metadatabackuprecords"});
   }
@@ -269,6 +346,7 @@ spec:
     const RunResult result = plane_.kubedr(args, "admin", env);
     view.exit_code = result.exit.code;
     view.err = result.err;
+    view.shown = shown_by_kubectl(plane_.api(), kNamespace, kind, name);
     view.location = plane_.get("BackupLocation", kLocation);
     view.policy = plane_.get("MetadataBackupPolicy", kPolicy);
     view.records = list("MetadataBackupRecord");
@@ -305,6 +383,8 @@ void check_events(const View& view, const std::string& file) {
 }
 
 void check_policy(const View& view, const std::string& file, int changed, int captured_changed) {
+  // Where the operator's counters lived in its memory.
+  CHECK(view.policy.at("metadata").at("annotations").contains(crd::kTotalsAnnotation));
   Json ours = normalized(view.policy);
   Json theirs = normalized(only(captured(file, "MetadataBackupPolicy")));
   take_defaults(ours);
@@ -499,14 +579,24 @@ TEST_CASE("cluster view: kubectl get shows each kind's state in columns") {
   CHECK(tables.find(status.at("backupTime").get<std::string>()) != std::string::npos);
 }
 
+TEST_CASE("cluster view: kubectl get and describe show what they show of the captures") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story& story = Story::shared();
+  CHECK(comparable(story.init_failed.shown) == comparable(story.shown_of_init));
+  CHECK(comparable(story.second_backup.shown) == comparable(story.shown_of_backup));
+  CHECK(comparable(story.shown_of_backup).find("BackupSucceeded") != std::string::npos);
+}
+
 TEST_CASE("install: a second time changes nothing") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();  // has it installed already
   const auto versions = [&] {
     std::string text;
-    for (const char* kind : {"customresourcedefinitions", "namespaces"}) {
+    for (const char* kind : {"customresourcedefinitions", "namespaces", "clusterroles",
+                             "clusterrolebindings", "roles", "rolebindings", "serviceaccounts",
+                             "validatingadmissionpolicies", "validatingadmissionpolicybindings"}) {
       const RunResult got = plane.api().kubectl(
-          {"get", kind, "-o",
+          {"get", kind, "-A", "-o",
            "jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion},{end}"});
       REQUIRE_MESSAGE(got.ok(), got.err);
       text += got.out;
@@ -517,7 +607,7 @@ TEST_CASE("install: a second time changes nothing") {
   const RunResult again = plane.kubedr({"install"});
   REQUIRE_MESSAGE(again.ok(), again.err);
   std::vector<std::string> lines = split(std::string(trim(again.out)), '\n');
-  CHECK(lines.size() == 5);
+  CHECK(lines.size() == 15);
   for (const std::string& line : lines) CHECK_MESSAGE(line.ends_with(" unchanged"), line);
   const Json report = parsed(plane.kubedr({"install", "-o", "json"}));
   for (const Json& one : report.at("installed")) {

@@ -46,13 +46,23 @@ ControlPlane& ControlPlane::shared() {
   return plane;
 }
 
-ControlPlane::ControlPlane(const std::vector<std::string>& api_flags)
+namespace {
+
+std::vector<KubeUser> with_powerless(std::vector<KubeUser> users) {
+  users.push_back({"reader", {}});
+  users.push_back({"backup-only", {}});
+  return users;
+}
+
+}  // namespace
+
+ControlPlane::ControlPlane(std::vector<KubeUser> users, const std::vector<std::string>& flags)
     : etcd_([] {
         EtcdOptions options;
         options.tls = true;
         return options;
       }()),
-      api_(etcd_, {{"reader", {}}, {"backup-only", {}}}, api_flags),
+      api_(etcd_, with_powerless(std::move(users)), flags),
       certs_(make_certificates(folder_)) {
   const RunResult installed = kubedr({"install"});
   REQUIRE_MESSAGE(installed.ok(), installed.err);
@@ -115,6 +125,12 @@ Json ControlPlane::get(const std::string& kind, const std::string& name) {
   const RunResult got = api_.kubectl({"-n", kNamespace, "get", kind, name, "-o", "json"});
   REQUIRE_MESSAGE(got.ok(), got.err);
   return parse_json(got.out, kind);
+}
+
+Json ControlPlane::list(const std::string& kind) {
+  const RunResult got = api_.kubectl({"-n", kNamespace, "get", kind, "-o", "json"});
+  REQUIRE_MESSAGE(got.ok(), got.err);
+  return parse_json(got.out, kind).at("items");
 }
 
 std::vector<Json> ControlPlane::events_of(const std::string& object_name) {

@@ -33,7 +33,9 @@ class ControlPlane {
  public:
   static ControlPlane& shared();
 
-  explicit ControlPlane(const std::vector<std::string>& api_flags = {});
+  // `users` besides "reader" and "backup-only", who may do nothing; `flags` for the API server.
+  explicit ControlPlane(std::vector<KubeUser> users = {},
+                        const std::vector<std::string>& flags = {});
 
   EtcdServer& etcd() { return etcd_; }
 
@@ -54,6 +56,7 @@ class ControlPlane {
   void add_policy(const std::string& name, const std::map<std::string, std::string>& spec = {});
 
   Json get(const std::string& kind, const std::string& name);
+  Json list(const std::string& kind);  // the items, an array
   std::vector<Json> events_of(const std::string& object_name);
   void apply(const std::string& yaml);
 

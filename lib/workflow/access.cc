@@ -1,0 +1,190 @@
+#include "workflow/access.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "crd/resources.h"
+
+namespace kubedr::workflow {
+namespace {
+
+using Words = std::vector<std::string>;
+
+constexpr char kRbacGroup[] = "rbac.authorization.k8s.io";
+constexpr char kRbacVersion[] = "rbac.authorization.k8s.io/v1";
+constexpr char kCore[] = "";
+constexpr char kOperatorDeployment[] = "kubedr-controller-manager";
+constexpr char kGuardVersion[] = "admissionregistration.k8s.io/v1";
+constexpr char kGuard[] = "kubedr-policies";
+
+Json rule(const char* group, const Words& resources, const Words& verbs, const Words& names = {}) {
+  Json rule = {{"apiGroups", {group}}, {"resources", resources}, {"verbs", verbs}};
+  if (!names.empty()) rule["resourceNames"] = names;
+  return rule;
+}
+
+void append(Json& rules, const Json& more) {
+  rules.insert(rules.end(), more.begin(), more.end());
+}
+
+// The view of a person, and what `status` asks for.
+Json reader_rules() {
+  return {rule(crd::kGroup,
+               {"backuplocations", "metadatabackuppolicies", "metadatabackuprecords",
+                "metadatarestores"},
+               {"get", "list", "watch"}),
+          rule("batch", {"cronjobs"}, {"list"})};
+}
+
+// One backup and its retention, the Secrets aside. A location is never written, but for its status:
+// who may write its spec decides where Secrets are sent to. Of a policy annotations are patched:
+// totals, and how retention went.
+Json job_rules() {
+  return {
+      rule(crd::kGroup, {"backuplocations", "metadatabackuppolicies"}, {"get", "list"}),
+      rule(crd::kGroup, {"metadatabackuprecords"}, {"get", "list", "create", "delete", "patch"}),
+      rule(crd::kGroup,
+           {"backuplocations/status", "metadatabackuppolicies", "metadatabackuppolicies/status"},
+           {"patch"}),
+      rule(kCore, {"events"}, {"create", "get"}),
+      // Whether the operator runs, and its jobs.
+      rule(kCore, {"pods"}, {"list"}),
+      rule("apps", {"deployments"}, {"get"}, {kOperatorDeployment})};
+}
+
+Json backup_rules(const Words& secrets) {
+  Json rules = job_rules();
+  append(rules, {rule("batch", {"cronjobs"}, {"list"}), rule(kCore, {"secrets"}, {"get"}, secrets),
+                 // Whether the pod that holds a lock is at work.
+                 rule(kCore, {"pods"}, {"get"})});
+  return rules;
+}
+
+// To patch kubedr-backup, an admin must hold what is in it: RBAC lets nobody give more.
+Json admin_rules() {
+  Json rules = job_rules();
+  append(rules,
+         {rule(crd::kGroup,
+               {"backuplocations", "metadatabackuppolicies", "metadatabackuprecords",
+                "metadatarestores"},
+               {"get", "list", "watch", "create", "patch", "delete"}),
+          rule(crd::kGroup, {"metadatarestores/status"}, {"patch"}),
+          rule(kCore, {"secrets"}, {"get", "create", "delete"}), rule(kCore, {"pods"}, {"get"}),
+          rule("batch", {"cronjobs"}, {"get", "list", "create", "patch", "delete"}),
+          rule("batch", {"jobs"}, {"get", "create"}), rule(kCore, {"pods/log"}, {"get"}),
+          rule(kCore, {"serviceaccounts"}, {"get"}, {kJobRole}),
+          rule(kRbacGroup, {"roles"}, {"get", "patch"}, {kBackupRole})});
+  return rules;
+}
+
+// The identity of a cluster is the uid of this namespace.
+Json identity_rules() {
+  return Json::array({rule(kCore, {"namespaces"}, {"get"}, {"kube-system"})});
+}
+
+// An empty namespace: a kind without one.
+Json object(const char* version, const char* kind, const std::string& name,
+            const std::string& name_space) {
+  Json object = {{"apiVersion", version},
+                 {"kind", kind},
+                 {"metadata", {{"name", name}, {"labels", managed_labels("access")}}}};
+  if (!name_space.empty()) object["metadata"]["namespace"] = name_space;
+  return object;
+}
+
+Json role(const std::string& name, const std::string& name_space, Json rules) {
+  Json role = object(kRbacVersion, name_space.empty() ? "ClusterRole" : "Role", name, name_space);
+  role["rules"] = std::move(rules);
+  return role;
+}
+
+// Binds what is made here to the service account of scheduled backups.
+Json binding(const char* kind, const std::string& name, const std::string& name_space,
+             const char* role_kind, const char* role, const std::string& account_namespace) {
+  Json binding = object(kRbacVersion, kind, name, name_space);
+  binding["roleRef"] = {{"apiGroup", kRbacGroup}, {"kind", role_kind}, {"name", role}};
+  binding["subjects"] = Json::array(
+      {{{"kind", "ServiceAccount"}, {"name", kJobRole}, {"namespace", account_namespace}}});
+  return binding;
+}
+
+Words with_default(const Words& secrets) {
+  std::set<std::string> names(secrets.begin(), secrets.end());
+  // An empty list would mean all Secrets there are.
+  names.insert(crd::Policy().etcd_creds);
+  return {names.begin(), names.end()};
+}
+
+}  // namespace
+
+Json managed_labels(const std::string& component) {
+  return {{"app.kubernetes.io/name", "kubedr"},
+          {"app.kubernetes.io/component", component},
+          {kManagedBy, kManager}};
+}
+
+std::vector<Json> access_objects(const std::string& name_space, const Words& secrets) {
+  Json reader = role(kReaderRole, "", reader_rules());
+  reader["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] = "true";
+  // Two namespaces may have their own: the name says whose it is.
+  const std::string identity = std::string(kIdentityRole) + "-" + name_space;
+  return {reader,
+          role(kIdentityRole, "", identity_rules()),
+          role(kBackupRole, name_space, backup_rules(with_default(secrets))),
+          role(kAdminRole, name_space, admin_rules()),
+          role(kJobRole, name_space, job_rules()),
+          object("v1", "ServiceAccount", kJobRole, name_space),
+          binding("RoleBinding", kJobRole, name_space, "Role", kJobRole, name_space),
+          binding("ClusterRoleBinding", identity, "", "ClusterRole", kIdentityRole, name_space)};
+}
+
+// The refusal is worded as RBAC words it.
+std::vector<Json> guard_objects() {
+  const std::string group = crd::kGroup;
+  const std::string may_create =
+      "authorizer.group('" + group +
+      "').resource('metadatabackuppolicies').namespace(object.metadata.namespace)"
+      ".check('create').allowed()";
+  const std::string refusal =
+      "'User \"' + request.userInfo.username + '\" cannot create resource "
+      "\"metadatabackuppolicies\" in API group \"" +
+      group +
+      "\" in the namespace \"' + object.metadata.namespace + "
+      "'\", and so changes nothing of one but annotations'";
+  Json policy = object(kGuardVersion, "ValidatingAdmissionPolicy", kGuard, "");
+  policy["spec"] = {
+      {"matchConstraints",
+       {{"resourceRules", Json::array({{{"apiGroups", {group}},
+                                        {"apiVersions", {"*"}},
+                                        {"operations", {"UPDATE"}},
+                                        {"resources", {"metadatabackuppolicies"}}}})}}},
+      {"validations",
+       Json::array({{{"expression", "object.spec == oldObject.spec || " + may_create},
+                     {"messageExpression", refusal},
+                     {"reason", "Forbidden"}}})}};
+  Json binding = object(kGuardVersion, "ValidatingAdmissionPolicyBinding", kGuard, "");
+  binding["spec"] = {{"policyName", kGuard}, {"validationActions", {"Deny"}}};
+  return {policy, binding};
+}
+
+std::vector<std::string> secrets_in_use(const Services& services, const Call& call) {
+  std::set<std::string> names;
+  for (const crd::Location& location : services.cluster.locations(call).items) {
+    names.insert(location.credentials);
+  }
+  for (const crd::Policy& policy : services.cluster.policies(call).items) {
+    names.insert(policy.etcd_creds);
+  }
+  return {names.begin(), names.end()};
+}
+
+void refresh_backup_role(const Services& services, const Call& call) {
+  const std::string& space = services.cluster.name_space();
+  const auto there = services.cluster.find_object({"Role", kBackupRole}, call);
+  if (!there || find_string(*there, {"metadata", "labels", kManagedBy}) != kManager) return;
+  services.cluster.apply(
+      role(kBackupRole, space, backup_rules(with_default(secrets_in_use(services, call)))), call);
+}
+
+}  // namespace kubedr::workflow

@@ -1,0 +1,99 @@
+#include "workflow/policy.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cluster/secret_data.h"
+#include "health/schedule.h"
+#include "workflow/access.h"
+#include "workflow/install.h"
+
+namespace kubedr::workflow {
+namespace {
+
+Json policy_object(const std::string& name_space, const NewPolicy& policy) {
+  Json spec = {{"destination", policy.destination}, {"schedule", policy.schedule}};
+  const auto add = [&](const char* field, const std::string& value) {
+    if (!value.empty()) spec[field] = value;
+  };
+  add("certsDir", policy.certs_dir);
+  add("etcdEndpoint", policy.etcd_endpoint);
+  add("etcdCreds", policy.etcd_creds);
+  if (policy.retain > 0) spec["retainNumBackups"] = policy.retain;
+  if (policy.suspend) spec["suspend"] = true;
+  if (!policy.node_label.empty()) spec["options"] = {{"master-node-label-name", policy.node_label}};
+  return {{"apiVersion", crd::kApiVersion},
+          {"kind", crd::kind_name(crd::Kind::policy)},
+          {"metadata", {{"name", policy.name}, {"namespace", name_space}}},
+          {"spec", spec}};
+}
+
+bool needs_secret(const crd::Policy& policy) {
+  return policy.etcd_endpoint.find("https://") != std::string::npos;
+}
+
+}  // namespace
+
+std::vector<Json> policy_objects(const std::string& name_space, const NewPolicy& policy) {
+  std::vector<Json> objects;
+  if (policy.etcd_keys) {
+    objects.push_back(cluster::make_secret(name_space, policy.etcd_creds, *policy.etcd_keys));
+  }
+  objects.push_back(policy_object(name_space, policy));
+  return objects;
+}
+
+CreateReport create_policy(const Services& services, const NewPolicy& policy, const Call& call) {
+  const Json object = policy_object(services.cluster.name_space(), policy);
+  const crd::Policy parsed = crd::parse_policy(object);
+  static_cast<void>(health::Schedule::parse(parsed.schedule));
+  services.cluster.location(parsed.destination, call);
+  if (!policy.etcd_keys && needs_secret(parsed)) {
+    services.cluster.secret(parsed.etcd_creds, parsed.ref.name_space, call);
+  }
+  if (services.cluster.find_object({crd::kind_name(crd::Kind::policy), policy.name}, call)) {
+    throw Error(ErrorKind::exists,
+                fmt::format("metadatabackuppolicy \"{}\" is there already", policy.name),
+                fmt::format("kubectl -n {} edit metadatabackuppolicy {}",
+                            services.cluster.name_space(), policy.name));
+  }
+  CreateReport report;
+  if (policy.etcd_keys && create_secret(services, policy.etcd_creds, *policy.etcd_keys, call)) {
+    report.created.push_back("secret/" + policy.etcd_creds);
+  }
+  services.cluster.create_object(object, call);
+  report.created.push_back(display_name(object));
+  Steps steps;
+  steps.attempt("access", "kubectl kubedr install", [&] { refresh_backup_role(services, call); });
+  report.failed_steps = steps.failed();
+  return report;
+}
+
+DeleteReport delete_policy(const Services& services, const std::string& name, bool delete_secret,
+                           const AgreeToDelete& agree, const Call& call) {
+  const crd::Policy policy = services.cluster.policy(name, call);
+  DeletePlan plan;
+  const cluster::ObjectName cron_job{"CronJob", name + "-backup-cronjob"};
+  if (services.cluster.find_object(cron_job, call)) plan.objects.push_back(cron_job);
+  plan.objects.push_back({crd::kind_name(crd::Kind::policy), name});
+  if (delete_secret) {
+    for (const crd::Policy& other : services.cluster.policies(call).items) {
+      if (other.ref.name == name || other.etcd_creds != policy.etcd_creds) continue;
+      throw Error(ErrorKind::usage,
+                  fmt::format("secret \"{}\" is also that of metadatabackuppolicy \"{}\"",
+                              policy.etcd_creds, other.ref.name),
+                  "leave --delete-secret out");
+    }
+    plan.secret = policy.etcd_creds;
+  }
+  const auto records = services.cluster.records(call).items;
+  plan.records = static_cast<std::size_t>(
+      std::count_if(records.begin(), records.end(),
+                    [&](const crd::Record& record) { return record.policy == name; }));
+  return delete_planned(services, plan, agree, call);
+}
+
+}  // namespace kubedr::workflow
