@@ -15,6 +15,7 @@
 #include "cmd/print.h"
 #include "cmd/push.h"
 #include "cmd/wire.h"
+#include "workflow/in_cluster.h"
 
 namespace kubedr::cmd {
 namespace {
@@ -32,6 +33,9 @@ struct Arguments {
   std::string timeout = "0";
   std::string spool_limit = "4GiB";
   MetricsTarget metrics;
+  bool in_cluster = false;
+  bool wait = false;
+  std::string image;
 };
 
 std::string read_pem(const std::string& file) {
@@ -51,20 +55,24 @@ workflow::Chunker chunker_of(const std::string& name) {
   return workflow::Chunker::automatic;
 }
 
-// Flags win over etcdctl's environment, that over the policy.
+// Flags win over etcdctl's environment, that over what a pod of operator mode is given, that over
+// the policy.
 void fill_database(Arguments& arguments, const Environment& environment) {
   workflow::DatabaseRequest& database = arguments.request.database;
   database.endpoints = arguments.endpoints;
-  const auto given = [&](const std::string& flag, const char* variable) {
-    return flag.empty() ? environment.get(variable) : flag;
+  const std::string& folder = environment.get("ETCD_CREDS_DIR");
+  const auto given = [&](const std::string& flag, const char* variable, const char* name) {
+    if (!flag.empty()) return flag;
+    const std::string& file = environment.get(variable);
+    return file.empty() && !folder.empty() ? folder + "/" + name : file;
   };
   if (database.endpoints.empty()) {
-    const std::string& list = environment.get("ETCDCTL_ENDPOINTS");
+    const std::string& list = environment.first({"ETCDCTL_ENDPOINTS", "ETCD_ENDPOINT"});
     if (!list.empty()) database.endpoints = {list};
   }
-  database.ca_pem = read_pem(given(arguments.ca_file, "ETCDCTL_CACERT"));
-  const std::string certificate = given(arguments.certificate_file, "ETCDCTL_CERT");
-  const std::string key = given(arguments.key_file, "ETCDCTL_KEY");
+  database.ca_pem = read_pem(given(arguments.ca_file, "ETCDCTL_CACERT", "ca.crt"));
+  const std::string certificate = given(arguments.certificate_file, "ETCDCTL_CERT", "client.crt");
+  const std::string key = given(arguments.key_file, "ETCDCTL_KEY", "client.key");
   if (certificate.empty() != key.empty()) {
     throw Error(ErrorKind::usage, "--etcd-cert and --etcd-key go together");
   }
@@ -174,14 +182,69 @@ workflow::BackupReport back_up(const Arguments& arguments, const Wired& wired,
   }
 }
 
-int run(Arguments arguments, const Context& context) {
-  fill_database(arguments, context.environment);
-  workflow::BackupRequest& request = arguments.request;
+void fill_certificates(Arguments& arguments, const Environment& environment) {
   if (arguments.no_certs && !arguments.certs_dir.empty()) {
     throw Error(ErrorKind::usage, "--certs-dir and --no-certs cannot be given together");
   }
-  if (arguments.no_certs) request.certs_dir = "";
-  if (!arguments.certs_dir.empty()) request.certs_dir = arguments.certs_dir;
+  if (arguments.certs_dir.empty()) arguments.certs_dir = environment.get("CERTS_SRC_DIR");
+  if (!arguments.certs_dir.empty()) arguments.request.certs_dir = arguments.certs_dir;
+  if (arguments.no_certs) arguments.request.certs_dir = "";
+}
+
+std::string job_text(const workflow::InClusterReport& report) {
+  const std::string job = "job.batch/" + report.job;
+  if (!report.exit_code) return job + " created\n";
+  if (report.snapshot_id.empty()) return fmt::format("{} ended with {}\n", job, *report.exit_code);
+  return fmt::format("metadatabackuppolicy/{} backed up: snapshot {}, by {}\n", report.policy,
+                     report.snapshot_id, job);
+}
+
+Json job_json(const workflow::InClusterReport& report) {
+  return {{"policy", report.policy},
+          {"job", report.job},
+          {"pod", report.pod},
+          {"exitCode", report.exit_code ? Json(*report.exit_code) : Json(nullptr)},
+          {"snapshotId", report.snapshot_id}};
+}
+
+// Codes that a program of ours does not end with are the runtime's.
+int code_of(const workflow::InClusterReport& report) {
+  constexpr int kLastOfOurs = 22;
+  if (!report.exit_code) return 0;
+  return *report.exit_code <= kLastOfOurs ? *report.exit_code : exit_code(ErrorKind::failed);
+}
+
+int run_in_cluster(const Arguments& arguments, const Context& context) {
+  const Wired wired(context);
+  require_cluster(wired.services(), "backup --in-cluster", "");
+  const auto timeout = parse_flag_duration("--timeout", arguments.timeout);
+  const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
+  const workflow::JobWatch watch{
+      [&](std::string_view text) { context.remark(printable(text)); },
+      [&](const std::string& text) { context.remark(printable(text) + "\n"); }};
+  const workflow::InClusterReport report = workflow::backup_in_cluster(
+      wired.services(),
+      {arguments.request.policy, arguments.image, arguments.wait, arguments.request.force}, watch,
+      call);
+  if (context.as_document()) {
+    context.print(document(job_json(report), context.flags.output));
+  } else {
+    context.print(context.flags.output == "name" ? "job.batch/" + report.job + "\n"
+                                                 : job_text(report));
+    if (!arguments.wait) {
+      context.remark(fmt::format("  kubectl -n {} logs -f job/{}\n",
+                                 wired.services().cluster.name_space(), report.job));
+    }
+  }
+  return code_of(report);
+}
+
+int run(Arguments arguments, const Context& context) {
+  workflow::BackupRequest& request = arguments.request;
+  if (request.policy.empty()) request.policy = context.environment.get("KDR_POLICY_NAME");
+  if (arguments.in_cluster) return run_in_cluster(arguments, context);
+  fill_database(arguments, context.environment);
+  fill_certificates(arguments, context.environment);
   request.chunker = chunker_of(arguments.chunker);
   request.retention = retention_of(arguments.retention);
   const auto timeout = parse_flag_duration("--timeout", arguments.timeout);
@@ -202,6 +265,23 @@ int run(Arguments arguments, const Context& context) {
   context.remark(retention_remark(report.retention));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
+}
+
+// A job runs as its policy says: what would be said here goes without it.
+void add_job_flags(CLI::App& verb, Arguments& arguments) {
+  CLI::Option* in_cluster = verb.add_flag("--in-cluster", arguments.in_cluster,
+                                          "Run the policy's job in the cluster, once");
+  for (const char* flag :
+       {"--etcd-endpoint", "--etcd-cacert", "--etcd-cert", "--etcd-key", "--etcd-snapshot",
+        "--any-etcd", "--certs-dir", "--no-certs", "--chunker", "--host", "--tag", "--retention",
+        "--adopt", "--spool-limit", "--textfile", "--push", "--dry-run"}) {
+    in_cluster->excludes(verb.get_option(flag));
+  }
+  verb.add_flag("--wait", arguments.wait, "With --in-cluster: follow its log until it has ended")
+      ->needs(in_cluster);
+  verb.add_option("--image", arguments.image,
+                  "With --in-cluster: the image with this program, for a policy without a CronJob")
+      ->needs(in_cluster);
 }
 
 }  // namespace
@@ -249,10 +329,13 @@ void add_backup(CLI::App& root, Action& action) {
                    "Sealed data waiting on disk for a slow S3, at the most");
   add_target_flags(*verb, arguments->metrics);
   verb->add_flag("--dry-run", request.dry_run, "Try everything, store and publish nothing");
+  verb->add_flag("--force", request.force, "Although a pod backs the policy up right now");
+  add_job_flags(*verb, *arguments);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr backup nightly\n"
       "  kubectl kubedr backup nightly --etcd-endpoint https://10.0.0.5:2379 -o json\n"
+      "  kubectl kubedr backup nightly --in-cluster --wait  # for whoever cannot reach etcd\n"
       "  kubectl kubedr backup -f manifests/ nightly\n"
       "  kubectl kubedr backup --repo /mnt/backups --etcd-snapshot etcd.db\n\n"
       "Exit codes: 0 done, 3 the backup is safe but a later step failed, 2 usage or another\n"

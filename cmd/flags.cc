@@ -205,6 +205,10 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_policy(root, action);
   add_init(root, action);
   add_backup(root, action);
+  add_schedule(root, action);
+  add_unschedule(root, action);
+  add_suspend(root, action);
+  add_resume(root, action);
   add_snapshots(root, action);
   add_status(root, action);
   add_metrics(root, action);
@@ -235,9 +239,12 @@ std::vector<std::string> normalize_arguments(int argc, char** argv) {
     arguments.insert(arguments.end(), argv + 2, argv + argc);
     return arguments;
   }
+  const bool stands_in = argc > 1 && std::string_view(argv[0]).ends_with("kubedrutil");
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument == "-v") {
+    if (stands_in && i == 1 && argument == "repoinit") {
+      arguments.emplace_back("init");
+    } else if (argument == "-v") {
       arguments.emplace_back("--v=1");
     } else if (argument.size() > 2 && argument.find_first_not_of('v', 1) == std::string::npos &&
                argument[0] == '-') {

@@ -121,12 +121,16 @@ void add_policy(CLI::App& root, Action& action);
 void add_prune(CLI::App& root, Action& action);
 void add_repair(CLI::App& root, Action& action);
 void add_restore(CLI::App& root, Action& action);
+void add_resume(CLI::App& root, Action& action);
+void add_schedule(CLI::App& root, Action& action);
 void add_snapshots(CLI::App& root, Action& action);
 void add_stats(CLI::App& root, Action& action);
 void add_status(CLI::App& root, Action& action);
+void add_suspend(CLI::App& root, Action& action);
 void add_sync(CLI::App& root, Action& action);
 void add_uninstall(CLI::App& root, Action& action);
 void add_unlock(CLI::App& root, Action& action);
+void add_unschedule(CLI::App& root, Action& action);
 void add_version(CLI::App& root, Action& action);
 
 }  // namespace kubedr::cmd

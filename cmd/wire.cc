@@ -175,6 +175,33 @@ std::string bare_url(const std::string& repo) {
   return std::filesystem::absolute(repo).string();
 }
 
+// A location's keys as restic's variables give them, those of operator mode's pods among them.
+cluster::SecretData environment_keys(const Environment& environment) {
+  cluster::SecretData keys;
+  const auto add = [&](const char* key, Secret value) {
+    if (!value.empty()) keys.emplace(key, std::move(value));
+  };
+  add("restic_repo_password", bare_password(environment));
+  add("access_key", Secret(environment.first({"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"})));
+  add("secret_key", Secret(environment.first({"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"})));
+  add("session_token", environment.secret("AWS_SESSION_TOKEN"));
+  add("region", environment.secret("AWS_DEFAULT_REGION"));
+  add("ca.crt", environment.secret("KUBEDR_S3_CA"));
+  add("bucket_lookup", environment.secret("KUBEDR_S3_BUCKET_LOOKUP"));
+  return keys;
+}
+
+// Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
+// meant: then its keys are in the environment too.
+std::optional<workflow::GivenKeys> given_keys(const Environment& environment) {
+  const bool in_our_pod =
+      !environment.first({"KDR_POLICY_NAME", "KDR_BACKUPLOC_NAME", "KDR_MR_NAME"}).empty();
+  crd::Location location;
+  location.url = environment.get("RESTIC_REPO");
+  if (!in_our_pod || location.url.empty()) return std::nullopt;
+  return workflow::GivenKeys{repository_url(location), environment_keys(environment)};
+}
+
 std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   const Environment& environment = context.environment;
   cluster::BareCluster::Settings settings;
@@ -187,16 +214,11 @@ std::unique_ptr<cluster::Cluster> make_bare(const Context& context) {
   // Nobody said how many to keep.
   settings.policy.retain_num_backups = std::numeric_limits<std::int64_t>::max();
   cluster::SecretData& keys = settings.secrets[kBareName];
-  const auto add = [&](const char* key, Secret value) {
-    if (!value.empty()) keys.emplace(key, std::move(value));
-  };
-  add("restic_repo_password", bare_password(environment));
-  add("access_key", Secret(environment.first({"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"})));
-  add("secret_key", Secret(environment.first({"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"})));
-  add("session_token", environment.secret("AWS_SESSION_TOKEN"));
-  add("region", environment.secret("AWS_DEFAULT_REGION"));
+  keys = environment_keys(environment);
   const std::string& ca = environment.first({"RESTIC_CACERT", "AWS_CA_BUNDLE"});
-  if (!ca.empty()) add("ca.crt", Secret(as_text(read_file(ca, limits::kSecretBytes))));
+  if (!ca.empty()) {
+    keys.insert_or_assign("ca.crt", Secret(as_text(read_file(ca, limits::kSecretBytes))));
+  }
   if (keys.count("restic_repo_password") == 0) {
     throw Error(ErrorKind::usage, "--repo: the repository's password is not given",
                 "set RESTIC_PASSWORD or RESTIC_PASSWORD_FILE");
@@ -290,6 +312,7 @@ Wired::Wired(const Context& context)
   services_->lock_retry = parse_flag_duration("--retry-lock", context.flags.retry_lock);
   services_->no_lock = context.flags.no_lock;
   services_->commit = [&context] { context.signals.commit(); };
+  if (cluster_->mode() == "cluster") services_->given = given_keys(context.environment);
   if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
     services_->writer.spool_folder = folder;
   }

@@ -187,6 +187,17 @@ class Judge {
         backup_command(policy) + " tells what is in the way");
   }
 
+  void judge_schedule(const crd::Policy& policy) {
+    for (const SeenSchedule& seen : fleet_.schedules) {
+      const bool is_its =
+          seen.policy == policy.ref.name && seen.name_space == policy.ref.name_space;
+      if (!is_its || seen.drift.empty()) continue;
+      add(Severity::warning, "schedule-differs", policy.ref.display(),
+          "its CronJob is not as the policy says: " + join(seen.drift, ", "),
+          "kubectl kubedr schedule " + policy.ref.name);
+    }
+  }
+
   void judge_policy(const crd::Policy& policy) {
     PolicyHealth health = health_of(fleet_, policy);
     const std::string object = policy.ref.display();
@@ -202,10 +213,9 @@ class Judge {
     }
     if (policy.suspend) {
       add(Severity::warning, "suspended", object, "backups are suspended",
-          fmt::format("kubectl -n {} patch metadatabackuppolicy {} --type merge -p "
-                      "'{{\"spec\":{{\"suspend\":false}}}}'",
-                      policy.ref.name_space, policy.ref.name));
+          "kubectl kubedr resume " + policy.ref.name);
     }
+    judge_schedule(policy);
     judge_age(policy, health);
     if (!policy.retention_failure.empty()) {
       const std::string& text = policy.retention_failure;

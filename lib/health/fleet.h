@@ -53,6 +53,13 @@ struct SeenCertificate {
   WallTime not_after{};
 };
 
+// The CronJob of a policy.
+struct SeenSchedule {
+  std::string name_space;
+  std::string policy;
+  std::vector<std::string> drift;  // what is not as the policy says: "schedule", "certsDir"
+};
+
 struct Fleet {
   WallTime now{};
   std::optional<WallTime> surveyed;  // when the cluster was asked last, and answered
@@ -61,6 +68,7 @@ struct Fleet {
   std::vector<crd::Policy> policies;
   std::vector<crd::Record> records;
   std::vector<SeenCertificate> certificates;    // where the repositories were looked into too
+  std::vector<SeenSchedule> schedules;
   std::vector<std::string> malformed;           // objects nobody can read, with the reason
   std::optional<std::chrono::seconds> max_age;  // instead of each policy's schedule
   // Nothing but the repositories tells of past backups: there is no API server.

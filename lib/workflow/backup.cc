@@ -11,6 +11,7 @@
 #include "crd/wording.h"
 #include "workflow/certificates.h"
 #include "workflow/identity.h"
+#include "workflow/in_cluster.h"
 #include "workflow/open.h"
 #include "workflow/totals.h"
 #include "workflow/tree_builder.h"
@@ -419,7 +420,9 @@ std::size_t page_cut_size(std::uint64_t db_size, std::uint64_t parent_size,
 
 BackupReport backup(const Services& services, const BackupRequest& request, const Call& call) {
   for (const std::string& tag : request.tags) require_free_tag(tag);
-  Run run(services, request, choose_policy(services, request.policy, call));
+  const crd::Policy policy = choose_policy(services, request.policy, call);
+  if (!request.force) require_no_job(services, policy.ref.name, call);
+  Run run(services, request, policy);
   try {
     return run.run(call);
   } catch (const Error& error) {

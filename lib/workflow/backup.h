@@ -26,6 +26,7 @@ struct BackupRequest {
   Retention retention = Retention::automatic;
   bool adopt = false;    // this etcd is the policy's from now on: retention may count on it
   bool dry_run = false;  // everything but storing and publishing
+  bool force = false;    // although a pod backs the policy up right now
 };
 
 struct BackupReport {
@@ -52,8 +53,9 @@ struct BackupReport {
 
 // Takes one backup: verified, then committed, then published.
 //
-// errors   anything before the snapshot is stored; it is published as operator mode would. Nothing
-//          after it: see failed_steps.
+// errors   locked: a pod backs the policy up right now, which is no failure to publish; anything
+//          before the snapshot is stored, published as operator mode would. Nothing after it: see
+//          failed_steps.
 BackupReport backup(const Services& services, const BackupRequest& request, const Call& call);
 
 // At which multiples a database is cut: the parent's while they are reasonable, else the smallest

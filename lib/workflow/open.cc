@@ -27,6 +27,19 @@ T only_one(const cluster::Listed<T>& listed, const char* kind, const std::string
               fmt::format("more than one {}: say which: {}", kind, join(names, ", ")));
 }
 
+// Keys go to no repository but the one they are for.
+cluster::SecretData keys_of(const Services& services, const crd::Location& location,
+                            const Call& call) {
+  if (!services.given)
+    return services.cluster.secret(location.credentials, location.ref.name_space, call);
+  const std::string url = services.repository_url(location);
+  if (services.given->repository_url == url) return services.given->keys;
+  throw Error(ErrorKind::usage,
+              fmt::format("backuplocation/{}: is at {}, and this pod was made for {}",
+                          location.ref.name, url, services.given->repository_url),
+              "kubectl kubedr schedule makes the CronJob of its policy anew");
+}
+
 }  // namespace
 
 const Secret& require_key(const cluster::SecretData& keys, const std::string& secret,
@@ -44,8 +57,7 @@ const Secret& require_key(const cluster::SecretData& keys, const std::string& se
 
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching) {
-  const cluster::SecretData keys =
-      services.cluster.secret(location.credentials, location.ref.name_space, call);
+  const cluster::SecretData keys = keys_of(services, location, call);
   const Secret& password = require_key(keys, location.credentials, kPasswordKey);
   return {services.open_store(location, keys, caching), password};
 }

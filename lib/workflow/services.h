@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -57,6 +58,12 @@ using OpenStore = std::function<std::unique_ptr<storage::Store>(
 // Restic's name of a location's repository, known without opening it.
 using RepositoryUrl = std::function<std::string(const crd::Location& location)>;
 
+// What the pod we run in was given of its location's Secret, instead of the right to read it.
+struct GivenKeys {
+  std::string repository_url;  // whose keys they are
+  cluster::SecretData keys;
+};
+
 // Everything a recipe works with. What is borrowed outlives every recipe.
 struct Services {
   cluster::Cluster& cluster;
@@ -74,6 +81,7 @@ struct Services {
   bool no_lock = false;  // verbs that only read take none
   // Told when what was asked for is safe, and only later steps are missing.
   std::function<void()> commit = [] {};
+  std::optional<GivenKeys> given = std::nullopt;
 };
 
 }  // namespace kubedr::workflow

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "repo/keyring.h"
 #include "workflow/expiry.h"
+#include "workflow/job.h"
 #include "workflow/locks.h"
 #include "workflow/open.h"
 #include "workflow/totals.h"
@@ -30,6 +32,33 @@ constexpr std::array kEtcdCertificates = {"ca.crt", "client.crt"};
 
 bool needs_repositories(const health::Fleet& fleet, const SurveyRequest& request) {
   return request.deep || fleet.without_cluster;
+}
+
+// A reader may not be allowed to list CronJobs, and a server may not know them: then nothing is
+// said about them.
+void look_at_schedules(const Services& services, health::Fleet& fleet, const Call& call) {
+  std::vector<Json> cron_jobs;
+  try {
+    cron_jobs =
+        services.cluster.list_objects("CronJob", backup_selector(), cluster::Reach::here, call);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+    log::info("{}", error.what());
+  }
+  for (const Json& cron_job : cron_jobs) {
+    health::SeenSchedule seen;
+    seen.name_space = find_string(cron_job, {"metadata", "namespace"}).value_or("");
+    seen.policy = find_string(cron_job, {"metadata", "labels", kPolicyLabel}).value_or("");
+    for (const crd::Policy& policy : fleet.policies) {
+      if (policy.ref.name != seen.policy || policy.ref.name_space != seen.name_space) continue;
+      for (const health::SeenLocation& location : fleet.locations) {
+        const crd::ObjectRef& ref = location.location.ref;
+        if (ref.name != policy.destination || ref.name_space != policy.ref.name_space) continue;
+        seen.drift = drift_of(cron_job, policy, location.location);
+      }
+    }
+    fleet.schedules.push_back(std::move(seen));
+  }
 }
 
 struct Selector {
@@ -176,6 +205,7 @@ health::Fleet survey_cluster(const Services& services, const SurveyRequest& requ
   for (auto* malformed : {&locations.malformed, &policies.malformed, &records.malformed}) {
     fleet.malformed.insert(fleet.malformed.end(), malformed->begin(), malformed->end());
   }
+  look_at_schedules(services, fleet, call);
   select(fleet, request.only);
   return fleet;
 }

@@ -9,6 +9,9 @@
 
 #include "base/text.h"
 #include "e2e/world.h"
+#include "support/controller_manager.h"
+#include "support/image.h"
+#include "support/kubelet.h"
 #include "support/prometheus.h"
 #include "support/server.h"
 
@@ -31,7 +34,11 @@ const Names kVerbs = {"",
                       "location delete",
                       "policy create",
                       "policy delete",
+                      "schedule",
+                      "suspend",
+                      "resume",
                       "backup",
+                      "unschedule",
                       "snapshots",
                       "status",
                       "restore",
@@ -52,6 +59,8 @@ const Names kVerbs = {"",
                       "help",
                       "completion",
                       "uninstall"};
+
+constexpr char kImage[] = "registry.example.com/kubectl-kubedr:0.1.0";
 
 // What is asked at the terminal, and what a person says.
 constexpr std::pair<const char*, const char*> kDialogue[] = {
@@ -256,10 +265,14 @@ class Reader {
 }  // namespace
 
 TEST_CASE("examples: every example of the help works as it stands there") {
-  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("kube-controller-manager");
   KUBEDR_NEEDS("pushgateway");
   // A plane of its own: the examples count on there being one location and one policy.
-  ControlPlane plane;
+  ControlPlane plane({}, {KubeApi::kServiceAccounts});
+  const ControllerManager controllers(plane.api());
+  const Image image(KUBEDR_BINARY);
+  const std::string node_label = "node-role.kubernetes.io/control-plane";
+  const Kubelet kubelet(plane.api(), {"node-1", {{node_label, ""}}, {}, {{kImage, image.root()}}});
   Reader reader(plane);
   for (const std::string& verb : kVerbs) {
     CAPTURE(verb);

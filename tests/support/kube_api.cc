@@ -58,17 +58,25 @@ void KubeApi::write_files(const std::vector<KubeUser>& users) const {
 void KubeApi::start() {
   const auto file = [this](const char* name) { return (dir_ / name).string(); };
   std::vector<std::string> argv = {
-      find_server("kube-apiserver"), "--bind-address=127.0.0.1",
-      fmt::format("--secure-port={}", port_), "--etcd-servers=" + etcd_.endpoint(),
-      "--cert-dir=" + file("certs"), "--tls-cert-file=" + file("server.crt"),
-      "--tls-private-key-file=" + file("server.key"), "--client-ca-file=" + file("ca.crt"),
-      "--token-auth-file=" + file("tokens.csv"), "--authorization-mode=RBAC",
+      find_server("kube-apiserver"),
+      "--bind-address=127.0.0.1",
+      fmt::format("--secure-port={}", port_),
+      "--etcd-servers=" + etcd_.endpoint(),
+      "--cert-dir=" + file("certs"),
+      "--tls-cert-file=" + file("server.crt"),
+      "--tls-private-key-file=" + file("server.key"),
+      "--client-ca-file=" + file("ca.crt"),
+      "--token-auth-file=" + file("tokens.csv"),
+      "--authorization-mode=RBAC",
       "--service-account-issuer=" + url(),
       "--service-account-key-file=" + file("service-account.crt"),
       "--service-account-signing-key-file=" + file("service-account.key"),
-      "--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
-      // No controller makes the default service accounts that this plug-in would insist on.
-      "--disable-admission-plugins=ServiceAccount"};
+      "--service-cluster-ip-range=10.0.0.0/24",
+      "--endpoint-reconciler-type=none"};
+  if (std::find(flags_.begin(), flags_.end(), kServiceAccounts) == flags_.end()) {
+    // No controller makes the default service accounts that this plug-in would insist on.
+    argv.emplace_back("--disable-admission-plugins=ServiceAccount");
+  }
   if (etcd_.tls()) {
     argv.insert(argv.end(), {"--etcd-cafile=" + etcd_.ca_file().string(),
                              "--etcd-certfile=" + etcd_.client_cert_file().string(),

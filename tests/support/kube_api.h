@@ -28,6 +28,9 @@ struct KubeUser {
 // threads  one thread; the etcd must outlive it
 class KubeApi {
  public:
+  // A flag: pods get their service account's token, as they do in a cluster.
+  static constexpr char kServiceAccounts[] = "--enable-admission-plugins=ServiceAccount";
+
   explicit KubeApi(const EtcdServer& etcd, const std::vector<KubeUser>& users = {},
                    const std::vector<std::string>& flags = {});
 

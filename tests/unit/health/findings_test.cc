@@ -148,3 +148,14 @@ TEST_CASE("findings: a location that was never initialized is an error") {
   fleet.locations[0].location.status.init_status = "";
   CHECK(has(judge(fleet), "not-initialized"));
 }
+
+TEST_CASE("findings: a CronJob that is not as its policy says, of that policy only") {
+  Fleet fleet = healthy_fleet();
+  fleet.schedules = {{"kubedr-system", "nightly", {}}, {"other", "nightly", {"schedule"}}};
+  CHECK_FALSE(has(judge(fleet), "schedule-differs"));
+  fleet.schedules[0].drift = {"schedule", "certsDir"};
+  const Health health = judge(fleet);
+  REQUIRE(has(health, "schedule-differs"));
+  CHECK(health.findings[0].message.find("schedule, certsDir") != std::string::npos);
+  CHECK(health.findings[0].remedy == "kubectl kubedr schedule nightly");
+}

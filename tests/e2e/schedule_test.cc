@@ -1,0 +1,295 @@
+// Backups that take themselves: the CronJob of a policy, turned into Jobs and Pods by the real
+// kube-controller-manager and run by a small kubelet from the image of tests/release.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/text.h"
+#include "e2e/faults.h"
+#include "support/controller_manager.h"
+#include "support/image.h"
+#include "support/kubelet.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace {
+
+constexpr char kImage[] = "registry.example.com/kubectl-kubedr:test";
+constexpr std::chrono::minutes kLongest{4};  // a CronJob begins at a full minute
+
+// A control plane that runs pods, shared by the stories here.
+struct World {
+  static World& shared() {
+    static World world;
+    return world;
+  }
+
+  ControlPlane plane{{}, {KubeApi::kServiceAccounts}};
+  ControllerManager controllers{plane.api()};
+  Image image{KUBEDR_BINARY};
+  Kubelet kubelet{plane.api(),
+                  {"control-plane-1",
+                   {{"node-role.kubernetes.io/control-plane", ""}},
+                   {"node-role.kubernetes.io/control-plane"},
+                   {{kImage, image.root()}}}};
+};
+
+// A policy with a repository.
+struct Policy {
+  ControlPlane& plane = World::shared().plane;
+  std::string name;
+
+  explicit Policy(const std::string& of, const std::map<std::string, std::string>& spec = {})
+      : name(of) {
+    plane.add_policy(name, spec);
+    REQUIRE(run({"init", name}).ok());
+  }
+
+  RunResult run(std::vector<std::string> args) const { return plane.kubedr(std::move(args)); }
+
+  RunResult kubectl(std::vector<std::string> args) const {
+    args.insert(args.begin(), {"-n", kNamespace});
+    return plane.api().kubectl(args);
+  }
+
+  void schedule() const {
+    const RunResult result = run({"schedule", name, "--image", kImage});
+    REQUIRE_MESSAGE(result.ok(), result.err);
+  }
+
+  Json cron_job() const { return plane.get("cronjob", name + "-backup-cronjob"); }
+
+  Json status() const { return plane.get("metadatabackuppolicy", name).value("status", Json()); }
+
+  // Pods of its jobs.
+  std::vector<Json> pods() const {
+    std::vector<Json> pods;
+    for (const Json& pod : plane.list("pods")) {
+      if (find_string(pod, {"metadata", "labels", "kubedr.backup-policy"}) == name) {
+        pods.push_back(pod);
+      }
+    }
+    return pods;
+  }
+
+  std::set<std::string> findings() const {
+    const RunResult result = run({"status", "policy/" + name, "-o", "json"});
+    std::set<std::string> codes;
+    const Json report = parse_json(result.out, "status");
+    for (const Json& one : report.at("findings")) {
+      codes.insert(one.at("code").get<std::string>());
+    }
+    return codes;
+  }
+
+  void patch(const std::string& kind, const std::string& object, const Json& change) const {
+    const RunResult patched = kubectl({"patch", kind, object, "--type=merge", "-p", change.dump()});
+    REQUIRE_MESSAGE(patched.ok(), patched.err);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("schedule: the controller manager makes Jobs of it, and their pods back up") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("every-minute", {{"schedule", "* * * * *"}});
+  policy.schedule();
+  CHECK(eventually([&] { return find_string(policy.status(), {"backupStatus"}) == "Completed"; },
+                   kLongest));
+  const RunResult suspended = policy.run({"suspend", policy.name});
+  REQUIRE_MESSAGE(suspended.ok(), suspended.err);
+  CHECK(policy.cron_job().at("spec").at("suspend") == true);
+  CHECK(policy.plane.get("metadatabackuppolicy", policy.name).at("spec").at("suspend") == true);
+
+  const Json status = policy.status();
+  REQUIRE_FALSE(policy.pods().empty());
+  const Json pod = policy.pods().front();
+  const std::string pod_name = pod.at("metadata").at("name");
+  CHECK(status.at("backupPod") == pod_name);
+  const std::string record = status.at("mbrName");
+  CHECK(policy.plane.get("metadatabackuprecord", record).at("spec").at("policy") == policy.name);
+  bool told = false;
+  for (const Json& event : policy.plane.events_of(policy.name)) {
+    told = told || (event.at("reason") == "BackupSucceeded" &&
+                    event.at("source").at("component") == pod_name);
+  }
+  CHECK(told);
+
+  // The pod was the operator's by its looks, and the program said what it says.
+  CHECK(pod.at("spec").at("hostNetwork") == true);
+  const RunResult log = policy.kubectl({"logs", pod_name});
+  CHECK_MESSAGE(has(log.out, "backed up: snapshot " + status.at("snapshotId").get<std::string>()),
+                (log.out + log.err));
+  CHECK_FALSE(has(log.out, "warning"));
+  const std::string job = pod.at("metadata").at("labels").at("job-name");
+  CHECK(eventually([&] {
+    return find_integer(policy.plane.get("job", job), {"status", "succeeded"}) == 1;
+  }));
+
+  // Certificates and database are whole.
+  const TempDir folder;
+  const RunResult restored =
+      policy.run({"restore", record, "--target", (folder / "restored").string()});
+  CHECK_MESSAGE(restored.ok(), restored.err);
+  CHECK(read_text(folder / "restored/data/certificates/apiserver.key") ==
+        read_text(policy.plane.certs() / "apiserver.key"));
+
+  REQUIRE(policy.run({"resume", policy.name}).ok());
+  CHECK(policy.cron_job().at("spec").at("suspend") == false);
+  const RunResult gone = policy.run({"unschedule", policy.name});
+  CHECK_MESSAGE(gone.ok(), gone.err);
+  CHECK(eventually([&] { return !policy.kubectl({"get", "job", job}).ok(); }));
+  CHECK(policy.run({"unschedule", policy.name}).exit.code == 4);
+}
+
+TEST_CASE("backup --in-cluster: runs the policy's job once and follows its log to the end") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("by-hand", {{"schedule", "0 0 1 1 *"}});
+  check_failed(policy.run({"backup", policy.name, "--in-cluster"}), 2, "not scheduled");
+  policy.schedule();
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(result.exit.code == 0, result.err);
+  const std::string snapshot = policy.status().at("snapshotId");
+  CHECK(has(result.out, "snapshot " + snapshot));
+  CHECK_MESSAGE(has(result.err, "backed up: snapshot " + snapshot), result.err);
+
+  const Json report =
+      parsed(policy.run({"backup", policy.name, "--in-cluster", "--wait", "-o", "json"}));
+  CHECK(report.at("exitCode") == 0);
+  CHECK(report.at("snapshotId") == policy.status().at("snapshotId"));
+  CHECK(report.at("pod") == policy.status().at("backupPod"));
+
+  const RunResult started = policy.run({"backup", policy.name, "--in-cluster", "-o", "name"});
+  REQUIRE(started.ok());
+  CHECK(started.out.starts_with("job.batch/by-hand-backup-job-"));
+  check_failed(policy.run({"backup", policy.name, "--in-cluster"}), 11, "right now");
+  CHECK(eventually([&] { return policy.status().at("backupPod") != report.at("pod"); }));
+}
+
+TEST_CASE("backup --in-cluster: a failing pod's exit code and words are its own") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("wrong-password");
+  policy.patch("secret", policy.name + "-creds",
+               {{"stringData", {{"restic_repo_password", "another one"}}}});
+  policy.schedule();
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(result.exit.code == 12, result.err);
+  CHECK(has(result.err, "wrong password"));
+  CHECK(policy.status().at("backupStatus") == "Failed");
+  // Not tried again: a job that fails has failed.
+  const Json pods = policy.pods();
+  CHECK(pods.size() == 1);
+}
+
+TEST_CASE("backup --in-cluster: says why nothing happens, and gives up in time") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("no-image");
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait", "--image",
+                                       "registry.example.com/no-such-image:1", "--timeout", "20s"});
+  CHECK(result.exit.code == 20);
+  CHECK_MESSAGE(has(result.err, "ErrImagePull"), result.err);
+  const Policy elsewhere("other-nodes", {});
+  elsewhere.patch("metadatabackuppolicy", elsewhere.name,
+                  {{"spec", {{"options", {{"master-node-label-name", "example.com/etcd"}}}}}});
+  elsewhere.schedule();
+  const RunResult waiting =
+      elsewhere.run({"backup", elsewhere.name, "--in-cluster", "--wait", "--timeout", "20s"});
+  CHECK(waiting.exit.code == 20);
+  CHECK_MESSAGE(has(waiting.err, "nodes are available"), waiting.err);
+}
+
+TEST_CASE("schedule: what differs from the policy is a finding until it is applied again") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("drifting");
+  REQUIRE(policy.run({"backup", policy.name}).ok());
+  check_failed(policy.run({"schedule", policy.name}), 2, "--image");
+  policy.schedule();
+  CHECK(policy.findings().empty());
+  CHECK(has(policy.run({"schedule", policy.name}).out, "unchanged"));
+
+  policy.patch("metadatabackuppolicy", policy.name,
+               {{"spec", {{"schedule", "*/5 * * * *"}, {"certsDir", nullptr}}}});
+  const RunResult status = policy.run({"status", "policy/" + policy.name});
+  CHECK_MESSAGE(has(status.out, "schedule, certsDir"), status.out);
+  CHECK(policy.findings().count("schedule-differs") == 1);
+  const RunResult again = policy.run({"schedule", policy.name});
+  CHECK(has(again.out, "configured"));
+  CHECK(policy.findings().empty());
+  CHECK(policy.cron_job().at("spec").at("schedule") == "*/5 * * * *");
+}
+
+TEST_CASE("schedule: somebody else's CronJob is left alone, or replaced as a whole") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("taken");
+  const Json theirs = {
+      {"apiVersion", "batch/v1"},
+      {"kind", "CronJob"},
+      {"metadata",
+       {{"name", "taken-backup-cronjob"},
+        {"namespace", kNamespace},
+        {"labels", {{"kubedr.type", "backup"}, {"kubedr.backup-policy", "taken"}}}}},
+      {"spec",
+       {{"schedule", "0 1 * * *"},
+        {"jobTemplate",
+         {{"spec",
+           {{"template",
+             {{"spec",
+               {{"restartPolicy", "Never"},
+                {"containers",
+                 Json::array({{{"name", "taken-kcx-backup"}, {"image", "kubedrutil"}}})}}}}}}}}}}}};
+  policy.plane.apply(theirs.dump());
+  CHECK(policy.findings().count("schedule-differs") == 1);
+  check_failed(policy.run({"schedule", policy.name, "--image", kImage}), 1, "--force");
+  const RunResult result = policy.run({"schedule", policy.name, "--image", kImage, "--force"});
+  CHECK_MESSAGE(has(result.out, "replaced"), result.err);
+  const Json pod = policy.cron_job().at("spec").at("jobTemplate").at("spec").at("template");
+  CHECK(pod.at("spec").at("containers").size() == 1);
+  CHECK(pod.at("spec").at("containers")[0].at("image") == kImage);
+}
+
+TEST_CASE("schedule: what its pods would miss is told before anything is applied") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("half-ready");
+  const auto refused = [&](const std::string& what) {
+    check_failed(policy.run({"schedule", policy.name, "--image", kImage}), 4, what);
+  };
+  policy.patch("secret", "half-ready-etcd", {{"data", {{"client.key", nullptr}}}});
+  refused("client.key");
+  REQUIRE(policy.kubectl({"delete", "secret", "half-ready-etcd"}).ok());
+  refused("half-ready-etcd");
+  CHECK_FALSE(policy.kubectl({"get", "cronjob", "half-ready-backup-cronjob"}).ok());
+  const std::string long_name(40, 'x');
+  policy.plane.add_policy(long_name);
+  check_failed(policy.run({"schedule", long_name, "--image", kImage}), 2, "52");
+}
+
+TEST_CASE("policy: deleted with its CronJob; the controllers then collect what it owned") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("short-lived");
+  policy.schedule();
+  const RunResult result = policy.run({"policy", "delete", policy.name, "--yes"});
+  CHECK_MESSAGE(result.ok(), result.err);
+  CHECK_FALSE(policy.kubectl({"get", "cronjob", "short-lived-backup-cronjob"}).ok());
+  const Policy other("by-kubectl");
+  other.schedule();
+  REQUIRE(other.kubectl({"delete", "metadatabackuppolicy", other.name}).ok());
+  CHECK(eventually([&] {
+    return !other.kubectl({"get", "cronjob", "by-kubectl-backup-cronjob"}).ok();
+  }));
+}
+
+TEST_CASE("access: whoever may view the cluster may look at its backups") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  ControlPlane& plane = World::shared().plane;
+  REQUIRE(plane.api()
+              .kubectl(
+                  {"create", "clusterrolebinding", "viewer", "--clusterrole=view", "--user=reader"})
+              .ok());
+  CHECK(eventually([&] { return plane.kubedr({"status"}, "reader").exit.code != 21; }));
+}
