@@ -18,13 +18,11 @@ struct Arguments {
 };
 
 Json result_json(const workflow::InitReport& report, const std::vector<Json>& not_written) {
-  Json result = {{"location", report.location},
-                 {"repository", report.repository_url},
-                 {"repositoryId", report.repository_id},
-                 {"keyId", report.key_id},
-                 {"repositoryVersion", report.version},
-                 {"created", report.created},
-                 {"failedSteps", to_json(report.failed_steps)}};
+  Json result = {
+      {"location", report.location},          {"repository", report.repository_url},
+      {"repositoryId", report.repository_id}, {"keyId", report.key_id},
+      {"repositoryVersion", report.version},  {"created", report.created},
+      {"byOperator", report.by_operator},     {"failedSteps", to_json(report.failed_steps)}};
   if (!not_written.empty()) result["notWritten"] = not_written;
   return result;
 }
@@ -48,6 +46,10 @@ std::string result_of(const workflow::InitReport& report, const std::vector<Json
     return document(result_json(report, not_written), context.flags.output);
   }
   if (context.flags.output == "name") return "backuplocation/" + report.location + "\n";
+  if (report.by_operator) {
+    return fmt::format("backuplocation/{} was initialized by the operator: {}\n", report.location,
+                       report.repository_url);
+  }
   if (!report.created) {
     return fmt::format("backuplocation/{} is already initialized at {}\n", report.location,
                        report.repository_url);
@@ -58,9 +60,15 @@ std::string result_of(const workflow::InitReport& report, const std::vector<Json
 }
 
 int run(Arguments arguments, const Context& context) {
-  arguments.request.version = arguments.version == "1" ? 1 : 2;
+  workflow::InitRequest& request = arguments.request;
+  request.version = arguments.version == "auto" ? 0 : arguments.version == "1" ? 1 : 2;
+  // In an operator's own pod the work is ours.
+  if (const std::string& mine = context.environment.get("KDR_BACKUPLOC_NAME"); !mine.empty()) {
+    request.force = true;
+    if (request.location.empty()) request.location = mine;
+  }
   const Wired wired(context);
-  workflow::InitReport report = workflow::init(wired.services(), arguments.request, context.call);
+  workflow::InitReport report = workflow::init(wired.services(), request, context.call);
   context.print_committed(result_of(report, wired.collected(), context),
                           "kubectl kubedr init --if-needed shows it again", report.failed_steps);
   context.remark(describe(report.failed_steps));
@@ -79,8 +87,10 @@ void add_init(CLI::App& root, Action& action) {
                    "Name of the BackupLocation; may be left out where there is just one");
   verb->add_flag("--if-needed", request.if_needed,
                  "A repository that is there and opens is a success");
-  verb->add_option("--repository-version", arguments->version, "auto, 1 or 2; auto is 2")
+  verb->add_option("--repository-version", arguments->version,
+                   "auto, 1 or 2; auto is 1 for an operator or a server older than 1.22, else 2")
       ->check(CLI::IsMember({"auto", "1", "2"}));
+  verb->add_flag("--force", request.force, "Do what a running operator would do itself");
   verb->add_option("--url", request.url, "Create the BackupLocation first: its S3 endpoint");
   verb->add_option("--bucket", request.bucket, "Its bucket");
   verb->add_option("--credentials", request.credentials, "The Secret with its keys");

@@ -27,6 +27,10 @@ Json result_json(const workflow::SyncReport& report) {
   }
   Json dangling = Json::array();
   for (const crd::Record& record : report.plan.dangling) dangling.push_back(record.ref.name);
+  Json held = Json::array();
+  for (const cluster::ObjectName& one : report.plan.held) {
+    held.push_back(to_lower(one.kind) + "/" + one.name);
+  }
   return {{"location", report.plan.location},
           {"repository", report.plan.repository_url},
           {"recordsToAdd", missing},
@@ -34,6 +38,7 @@ Json result_json(const workflow::SyncReport& report) {
           {"statusToWrite", report.plan.stale_status},
           {"totalsToWrite", report.plan.uncounted},
           {"locationStatusToWrite", report.plan.stale_location},
+          {"toRelease", held},
           {"done", report.done},
           {"failedSteps", to_json(report.failed_steps)}};
 }
@@ -58,6 +63,11 @@ std::string plan_text(const workflow::SyncPlan& plan) {
   }
   for (const std::string& policy : plan.uncounted) {
     text += fmt::format("  count the backups of policy {}\n", printable(policy));
+  }
+  for (const cluster::ObjectName& one : plan.held) {
+    text +=
+        fmt::format("  let {}/{} go: it is being deleted, and held by an operator that is gone\n",
+                    to_lower(one.kind), one.name);
   }
   return text;
 }

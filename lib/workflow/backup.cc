@@ -75,18 +75,19 @@ const repo::SavedSnapshot* choose_parent(const std::vector<repo::SavedSnapshot>&
   });
 }
 
-// Where restic backs up the same data into the same repository, only its own cuts deduplicate.
-bool shared_with_restic(const std::vector<repo::SavedSnapshot>& snapshots) {
+// Where restic backs up the same data into the same repository, only its own cuts deduplicate: its
+// snapshot is the newest, or an operator runs that makes one soon.
+Chunker choose_chunker(const Services& services, Chunker wanted,
+                       const std::vector<repo::SavedSnapshot>& snapshots, const Call& call) {
+  if (wanted != Chunker::automatic) return wanted;
   const auto* last = newest(snapshots, is_kubedr_path);
-  return last != nullptr && !has_tag(last->snapshot, kTag);
+  const bool last_is_restics = last != nullptr && !has_tag(last->snapshot, kTag);
+  return last_is_restics || services.cluster.operator_runs(call) ? Chunker::restic : Chunker::pages;
 }
 
-repo::Cut choose_cut(Chunker chunker, const std::vector<repo::SavedSnapshot>& snapshots,
-                     const TreeBuilder& trees, std::uint64_t db_size, std::uint64_t polynomial) {
+repo::Cut choose_cut(Chunker chunker, const TreeBuilder& trees, std::uint64_t db_size,
+                     std::uint64_t polynomial) {
   if (chunker == Chunker::restic) return repo::Cut::rabin(polynomial);
-  if (chunker == Chunker::automatic && shared_with_restic(snapshots)) {
-    return repo::Cut::rabin(polynomial);
-  }
   const repo::Node* before = trees.in_parent(kDatabasePath);
   return repo::Cut::fixed(page_cut_size(db_size, before == nullptr ? 0 : before->size,
                                         before == nullptr ? 0 : before->content.size()));
@@ -192,10 +193,10 @@ std::unique_ptr<Database> Run::open_database(const Call& call) {
 repo::Node Run::save_database(repo::Writer& writer,
                               const std::vector<repo::SavedSnapshot>& snapshots,
                               const repo::Config& config, TreeBuilder& trees, const Call& call) {
+  const Chunker chunker = choose_chunker(s_, request_.chunker, snapshots, call);
   for (bool again = false;; again = true) {
     const std::unique_ptr<Database> database = open_database(call);
-    const repo::Cut cut = choose_cut(request_.chunker, snapshots, trees, database->expected_size(),
-                                     config.polynomial);
+    const repo::Cut cut = choose_cut(chunker, trees, database->expected_size(), config.polynomial);
     Watched source(*database, s_.progress);
     try {
       return save_stream(writer, *database, source, cut, trees, call);

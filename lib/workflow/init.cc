@@ -13,6 +13,12 @@
 namespace kubedr::workflow {
 namespace {
 
+constexpr std::chrono::minutes kOperatorTakes{2};
+constexpr std::chrono::seconds kLook{1};
+
+// The first that has all we need, of operators and of API servers.
+constexpr std::pair<int, int> kNoOperatorSince{1, 22};
+
 crd::Location create_location(const Services& services, const InitRequest& request,
                               const Call& call) {
   if (request.location.empty() || request.bucket.empty() || request.credentials.empty()) {
@@ -42,6 +48,48 @@ InitReport describe(const crd::Location& location, const std::string& url,
   return report;
 }
 
+int version_of(const Services& services, const InitRequest& request, const Call& call) {
+  if (request.version != 0) return request.version;
+  if (services.cluster.mode() != "cluster") return 2;
+  const auto server = services.cluster.server_version(call);
+  const bool old = server && *server < kNoOperatorSince;
+  return old || services.cluster.operator_runs(call) ? 1 : 2;
+}
+
+// It looks at a location once in each generation: a failure that it has published is its last word.
+InitReport wait_for_operator(const Services& services, const crd::Location& created,
+                             const Call& call) {
+  const Call limited = call.within(kOperatorTakes);
+  const std::string& name = created.ref.name;
+  while (true) {
+    const crd::Location location = services.cluster.location(name, limited);
+    const crd::LocationStatus& status = location.status;
+    const bool current =
+        status.observed_generation.value_or(location.generation) == location.generation;
+    if (current && status.init_status == "Completed") {
+      InitReport report;
+      report.location = name;
+      report.repository_url = services.repository_url(location);
+      report.by_operator = true;
+      return report;
+    }
+    if (current && status.init_status == "Failed") {
+      throw Error(ErrorKind::failed,
+                  fmt::format("{}: the operator that runs here could not initialize it: {}",
+                              location.ref.display(), trim(status.init_error_message)),
+                  "mend that and say --force, or make the location anew");
+    }
+    if (limited.remaining() <= kLook) break;
+    limited.sleep(kLook);
+  }
+  call.require_live();
+  throw Error(ErrorKind::unavailable,
+              fmt::format("{}: the operator that runs here has not initialized it yet",
+                          created.ref.display()),
+              fmt::format("kubectl -n {} logs {}-init-pod; --force does it without the operator",
+                          created.ref.name_space, name));
+}
+
 InitReport make_repository(const Services& services, const InitRequest& request,
                            const crd::Location& location, const Call& call) {
   const OpenedStore opened = open_store(services, location, call);
@@ -62,8 +110,8 @@ InitReport make_repository(const Services& services, const InitRequest& request,
     }
   }
   if (opened.store->create(call)) log::info("{}: created", url);
-  const repo::InitRequest init_request{opened.password, request.version, services.owner.username,
-                                       services.owner.hostname};
+  const repo::InitRequest init_request{opened.password, version_of(services, request, call),
+                                       services.owner.username, services.owner.hostname};
   try {
     return describe(location, url,
                     repo::Repository::init(*opened.store, init_request, services.random, call),
@@ -126,6 +174,9 @@ InitReport init(const Services& services, const InitRequest& request, const Call
   const crd::Location location = request.url.empty()
                                      ? choose_location(services, request.location, call)
                                      : create_location(services, request, call);
+  if (!request.force && services.cluster.operator_runs(call)) {
+    return wait_for_operator(services, location, call);
+  }
   const std::string url = services.repository_url(location);
   try {
     // A repository that is there and open needs no Initializing in between: nobody should see a

@@ -41,6 +41,7 @@ std::vector<std::string> changes_of(const SyncPlan& plan) {
   for (const crd::Record& one : plan.dangling) changes.push_back("remove " + one.ref.name);
   for (const std::string& policy : plan.stale_status) changes.push_back("status " + policy);
   for (const std::string& policy : plan.uncounted) changes.push_back("totals " + policy);
+  for (const cluster::ObjectName& one : plan.held) changes.push_back("release " + one.name);
   return changes;
 }
 
@@ -76,6 +77,10 @@ class Syncing {
       steps.attempt("totals of " + policy, "run sync again",
                     [&] { recount(s_, policies_.at(policy), seen_, records_, held); });
     }
+    for (const cluster::ObjectName& one : report.plan.held) {
+      steps.attempt("release of " + one.name, "run sync again",
+                    [&] { s_.cluster.delete_object(one, held); });
+    }
     const Afterwards afterwards(call_);
     steps.attempt("unlock", "`kubectl kubedr unlock` removes it once it is stale",
                   [&] { lock.release(afterwards.call()); });
@@ -105,6 +110,7 @@ class Syncing {
     require_no_doubt(records_, plan.dangling, damaged);
     read_policies(call);
     cluster_uid_ = s_.cluster.identity(call);
+    if (!s_.cluster.operator_runs(call)) note_held(plan.held);
     SnapshotsRequest filter;
     filter.policy = whose().policy;
     for (ListedSnapshot& one : join_snapshots(snapshots, records_, location_.ref.name, filter)) {
@@ -141,6 +147,15 @@ class Syncing {
              (!whose().policy.empty() && record.policy != whose().policy);
     });
     return records;
+  }
+
+  void note_held(std::vector<cluster::ObjectName>& held) const {
+    const auto note = [&](const crd::ObjectRef& ref) {
+      if (ref.being_deleted) held.push_back({crd::kind_name(ref.kind), ref.name, ref.name_space});
+    };
+    for (const crd::Record& record : records_) note(record.ref);
+    for (const auto& [name, policy] : policies_) note(policy.ref);
+    note(location_.ref);
   }
 
   void read_policies(const Call& call) {

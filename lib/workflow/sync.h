@@ -21,10 +21,11 @@ struct SyncPlan {
   std::vector<std::string> stale_status;  // policies whose status does not name the newest snapshot
   std::vector<std::string> uncounted;     // policies whose totals do not know all their snapshots
   bool stale_location = false;  // its status does not say that there is a repository: it opened
+  std::vector<cluster::ObjectName> held;  // being deleted, with an operator's finalizer in the way
 
   bool empty() const {
     return missing.empty() && dangling.empty() && stale_status.empty() && uncounted.empty() &&
-           !stale_location;
+           !stale_location && held.empty();
   }
 };
 
@@ -39,8 +40,9 @@ struct SyncRequest {
   bool unsafe_allow_remove_all = false;  // a policy may lose every record that it has
 };
 
-// Adds what is missing, removes records of nothing, under a shared lock, which keeps those away who
-// remove snapshots; what was agreed to must still be so then. Deletes no record on doubt: nothing
+// Adds what is missing, removes records of nothing, lets go what is being deleted and held by the
+// finalizer of an operator that is gone, under a shared lock, which keeps those away who remove
+// snapshots; what was agreed to must still be so then. Deletes no record on doubt: nothing
 // goes when a policy would lose all of its records (another bucket, a listing that is empty), or a
 // snapshot file is damaged.
 //
