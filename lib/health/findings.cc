@@ -243,13 +243,13 @@ class Judge {
           backup_command(policy));
       return;
     }
-    std::optional<WallTime> overdue_since;
     if (fleet_.max_age) {
-      overdue_since = *health.last_good + *fleet_.max_age;
+      health.late_after = *health.last_good + *fleet_.max_age;
     } else if (schedule && !policy.suspend) {
-      if (const auto due = schedule->next_after(*health.last_good)) overdue_since = *due + kGrace;
+      const auto due = schedule->next_after(*health.last_good);
+      if (due) health.late_after = *due + kGrace;
     }
-    if (!overdue_since || fleet_.now <= *overdue_since) return;
+    if (!health.late_after || fleet_.now <= *health.late_after) return;
     add(Severity::error, "backup-late", object,
         fmt::format("last good backup is {} old", age_text(fleet_.now, *health.last_good)),
         backup_command(policy));

@@ -44,6 +44,7 @@ struct PolicyHealth {
   std::int64_t size = 0;   // bytes of the last good backup
   std::int64_t added = 0;  // bytes it added
   std::optional<WallTime> next_due;
+  std::optional<WallTime> late_after;  // from then on the last good backup is too old
   bool suspended = false;
   std::string error_message;
 };

@@ -180,6 +180,11 @@ void add_times(Families& families, const Labels& labels, WallTime now, const Pol
     families.gauge("kubedr_backup_next_due_timestamp_seconds", "When the next backup is due.",
                    labels, seconds_of(*health.next_due));
   }
+  if (health.late_after) {
+    families.gauge("kubedr_backup_late_timestamp_seconds",
+                   "From when on the last good backup is too old for the schedule.", labels,
+                   seconds_of(*health.late_after));
+  }
 }
 
 void add_snapshots(Families& families, const Labels& labels, const Fleet& fleet,

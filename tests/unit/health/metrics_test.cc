@@ -119,6 +119,8 @@ TEST_CASE("metrics: what alerts go by") {
                         "kubedr_backup_last_attempt_failed" + kPolicy + " 0",
                         "kubedr_backup_age_seconds" + kPolicy + " 295",
                         "kubedr_backup_next_due_timestamp_seconds" + kPolicy + " 1795384800",
+                        // Due at 22:00, and a quarter of an hour for a pod to start.
+                        "kubedr_backup_late_timestamp_seconds" + kPolicy + " 1795385700",
                         "kubedr_backup_consecutive_failures" + kPolicy + " 1",
                         "kubedr_backup_last_processed_bytes" + kPolicy + " 1000",
                         "kubedr_backup_last_added_bytes" + kPolicy + " 100",
