@@ -394,6 +394,22 @@ std::optional<bool> ApiCluster::lock_holder_lives(const std::string& host, WallT
   return lives;
 }
 
+std::optional<bool> ApiCluster::may(const Permission& permission, const Call& call) {
+  const Json review = {{"apiVersion", "authorization.k8s.io/v1"},
+                       {"kind", "SelfSubjectAccessReview"},
+                       {"spec",
+                        {{"resourceAttributes",
+                          {{"verb", permission.verb},
+                           {"group", permission.group},
+                           {"resource", permission.resource},
+                           {"subresource", permission.subresource},
+                           {"namespace", permission.name_space},
+                           {"name", permission.name}}}}}};
+  const Json answer = client_.create(
+      kube::path({"apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"}), review, call);
+  return find_bool(answer, {"status", "allowed"}).value_or(false);
+}
+
 void ApiCluster::patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) {
   const Api api(client_, ref.name_space, call);
   const std::string path = api.object_path(ref.kind, ref.name);

@@ -34,6 +34,12 @@ class ApiCluster final : public Cluster {
   std::string pod_log(const std::string& pod, const Call& call) override;
   std::optional<std::pair<int, int>> server_version(const Call& call) override;
 
+  std::optional<std::chrono::seconds> clock_offset() const override {
+    return client_.clock_offset();
+  }
+
+  std::optional<bool> may(const Permission& permission, const Call& call) override;
+
   const std::string& name_space() const override { return name_space_; }
 
   std::string mode() const override { return "cluster"; }

@@ -48,6 +48,10 @@ class BareCluster final : public Cluster {
 
   std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }
 
+  std::optional<std::chrono::seconds> clock_offset() const override { return std::nullopt; }
+
+  std::optional<bool> may(const Permission&, const Call&) override { return std::nullopt; }
+
   const std::string& name_space() const override { return settings_.location.ref.name_space; }
 
   std::string mode() const override { return "bare"; }

@@ -1,6 +1,7 @@
 #ifndef KUBEDR_CLUSTER_CLUSTER_H
 #define KUBEDR_CLUSTER_CLUSTER_H
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,6 +35,16 @@ struct ObjectName {
 
 // Of the cluster's own namespace, or of all there are.
 enum class Reach { here, everywhere };
+
+// Something that may be done to resources of one kind, or to one of them.
+struct Permission {
+  std::string verb;   // "get"
+  std::string group;  // empty: the core one
+  std::string resource;
+  std::string subresource;
+  std::string name_space;  // empty: of no namespace
+  std::string name;        // empty: of all of them
+};
 
 // The half of a cluster that cannot change it.
 //
@@ -89,6 +100,13 @@ class ClusterReader {
 
   // {1, 22}; nullopt where there is no API server.
   virtual std::optional<std::pair<int, int>> server_version(const Call& call) = 0;
+
+  // By how much the API server's clock is ahead of ours, as of its last answer; nullopt where there
+  // is none.
+  virtual std::optional<std::chrono::seconds> clock_offset() const = 0;
+
+  // Whether we may do that, by the API server's own word; nullopt where there is none.
+  virtual std::optional<bool> may(const Permission& permission, const Call& call) = 0;
 
   virtual const std::string& name_space() const = 0;
 

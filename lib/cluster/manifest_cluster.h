@@ -48,6 +48,10 @@ class ManifestCluster final : public Cluster {
 
   std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }
 
+  std::optional<std::chrono::seconds> clock_offset() const override { return std::nullopt; }
+
+  std::optional<bool> may(const Permission&, const Call&) override { return std::nullopt; }
+
   const std::string& name_space() const override { return name_space_; }
 
   std::string mode() const override { return "manifests"; }

@@ -13,6 +13,9 @@ namespace {
 // More than can be at work at the same time.
 constexpr std::size_t kRecent = 16;
 
+// Enough to tell that a backup is smaller than they used to be.
+constexpr std::size_t kRecentSizes = 8;
+
 // True if it was not there yet.
 bool remember(std::vector<std::string>& recent, const std::string& id) {
   if (std::find(recent.begin(), recent.end(), id) != recent.end()) return false;
@@ -27,6 +30,12 @@ void observe(Totals& totals, std::chrono::nanoseconds duration) {
                                   [&](int limit) { return seconds <= limit; });
   ++totals.duration_counts[static_cast<std::size_t>(bound - kDurationBounds.begin())];
   totals.duration_sum += seconds;
+}
+
+void remember_size(std::vector<std::uint64_t>& sizes, std::uint64_t size) {
+  if (size == 0) return;  // not told
+  sizes.push_back(size);
+  if (sizes.size() > kRecentSizes) sizes.erase(sizes.begin());
 }
 
 void put_time(Json& object, const char* key, const std::optional<WallTime>& time) {
@@ -65,6 +74,7 @@ Totals parse(const Json& object) {
   totals.last_stored_bytes = number(object, "lastStoredBytes");
   totals.last_files = number(object, "lastFiles");
   totals.recent = object.at("recent").get<std::vector<std::string>>();
+  totals.recent_sizes = object.at("recentSizes").get<std::vector<std::uint64_t>>();
   return totals;
 }
 
@@ -84,6 +94,7 @@ void count_success(Totals& totals, const CountedBackup& backup) {
   totals.last_success = backup.end;
   totals.last_stored_bytes = backup.stored_bytes;
   totals.last_files = backup.files;
+  remember_size(totals.recent_sizes, backup.processed_bytes);
   // A good backup that is only counted now may have been made before the failures.
   if (totals.failing_since && *totals.failing_since > backup.end) return;
   totals.failing_since = std::nullopt;
@@ -108,7 +119,8 @@ std::string to_annotation(const Totals& totals) {
       {"failuresInRow", totals.failures_in_row},
       {"lastStoredBytes", totals.last_stored_bytes},
       {"lastFiles", totals.last_files},
-      {"recent", totals.recent}};
+      {"recent", totals.recent},
+      {"recentSizes", totals.recent_sizes}};
   put_time(object, "countedUntil", totals.counted_until);
   put_time(object, "lastSuccess", totals.last_success);
   put_time(object, "failingSince", totals.failing_since);

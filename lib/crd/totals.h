@@ -55,6 +55,7 @@ struct Totals {
   std::uint64_t failures_in_row = 0;
   std::uint64_t last_stored_bytes = 0;  // of the last good backup
   std::uint64_t last_files = 0;
+  std::vector<std::uint64_t> recent_sizes;  // bytes that the last good backups read, in their order
   // Snapshots and failures counted last, so that none is counted twice.
   std::vector<std::string> recent;
 

@@ -17,6 +17,15 @@ using std::chrono::seconds;
 // How long after its due time a backup may be missing: starting a pod and storing a first backup.
 constexpr std::chrono::minutes kGrace{15};
 constexpr std::int64_t kRetentionSlack = 2;
+constexpr std::size_t kSizesCompared = 8;
+
+// A database with nothing but what an API server puts there at its first start is larger.
+constexpr std::int64_t kSmallest = 64 << 10;
+
+constexpr std::chrono::hours kExpiresSoon{14 * 24};
+
+// S3 refuses a quarter of an hour, and certificates and locks go wrong long before.
+constexpr std::chrono::seconds kClockOffset{120};
 
 std::string age_text(WallTime now, WallTime then) {
   return human_duration(std::chrono::floor<seconds>(now - then));
@@ -61,6 +70,32 @@ void take_last_from_records(const Fleet& fleet, const crd::Policy& policy, Polic
   }
 }
 
+// Sizes of the last good backups, in their order: from the repository where it was looked into.
+std::vector<std::uint64_t> recent_sizes(const Fleet& fleet, const crd::Policy& policy) {
+  const SeenLocation* seen = location_of(fleet, policy);
+  if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) {
+    return policy.totals ? policy.totals->recent_sizes : std::vector<std::uint64_t>();
+  }
+  std::vector<std::uint64_t> sizes;
+  for (const SeenSnapshot& snapshot : seen->repository->snapshots) {
+    if (snapshot.size > 0 && belongs(fleet.records, policy, snapshot)) {
+      sizes.push_back(snapshot.size);
+    }
+  }
+  if (sizes.size() > kSizesCompared) {
+    sizes.erase(sizes.begin(), sizes.end() - static_cast<std::ptrdiff_t>(kSizesCompared));
+  }
+  return sizes;
+}
+
+void compare_sizes(const Fleet& fleet, const crd::Policy& policy, PolicyHealth& health) {
+  const std::vector<std::uint64_t> sizes = recent_sizes(fleet, policy);
+  if (sizes.size() < 2) return;
+  const auto last = static_cast<std::int64_t>(sizes.back());
+  health.growth = last - static_cast<std::int64_t>(sizes[sizes.size() - 2]);
+  health.largest_before = *std::max_element(sizes.begin(), sizes.end() - 1);
+}
+
 PolicyHealth health_of(const Fleet& fleet, const crd::Policy& policy) {
   PolicyHealth health;
   health.name = policy.ref.name;
@@ -79,8 +114,48 @@ PolicyHealth health_of(const Fleet& fleet, const crd::Policy& policy) {
   if (!last_was_good) take_last_from_totals(policy, health);
   if (!health.last_good) take_last_from_records(fleet, policy, health);
   take_last_from_repository(fleet, policy, health);
+  compare_sizes(fleet, policy, health);
   if (health.backup_status.empty() && health.last_good) health.backup_status = "Completed";
   return health;
+}
+
+// What is wrong with a repository that does not open, for scripts.
+const char* problem_code(ErrorKind kind) {
+  switch (kind) {
+  case ErrorKind::denied:
+    return "credentials-refused";
+  case ErrorKind::wrong_password:
+    return "wrong-password";
+  case ErrorKind::not_found:
+    return "credentials-missing";
+  case ErrorKind::no_repository:
+    return "no-repository";
+  case ErrorKind::unavailable:
+    return "repository-unreachable";
+  default:
+    return "repository-unusable";
+  }
+}
+
+// From files of those names, so that no value is in a command line.
+std::string secret_command(const std::string& name_space, const std::string& secret,
+                           std::initializer_list<const char*> keys) {
+  std::string files;
+  for (const char* key : keys) files += std::string(" --from-file=") + key;
+  return fmt::format(
+      "kubectl -n {0} create secret generic {1}{2} --dry-run=client -o yaml | "
+      "kubectl -n {0} apply -f -",
+      name_space, secret, files);
+}
+
+std::string location_secret_command(const crd::Location& location) {
+  return secret_command(location.ref.name_space, location.credentials,
+                        {"access_key", "secret_key", "restic_repo_password"});
+}
+
+std::string etcd_secret_command(const crd::Policy& policy) {
+  return secret_command(policy.ref.name_space, policy.etcd_creds,
+                        {"ca.crt", "client.crt", "client.key"});
 }
 
 std::string backup_command(const crd::Policy& policy) {
@@ -96,6 +171,7 @@ class Judge {
       add(Severity::error, "malformed-object", text.substr(0, text.find(':')), text,
           "kubectl edit the object so that it can be read");
     }
+    judge_clock("apiserver", "the API server's clock", fleet_.clock_offset);
     for (const SeenLocation& seen : fleet_.locations) judge_location(seen);
     for (const crd::Policy& policy : fleet_.policies) judge_policy(policy);
     judge_records();
@@ -108,6 +184,27 @@ class Judge {
   void add(Severity severity, const std::string& code, const std::string& object,
            const std::string& message, const std::string& remedy) {
     health_.findings.push_back({severity, code, object, message, remedy});
+  }
+
+  void judge_clock(const std::string& object, const std::string& whose,
+                   const std::optional<seconds>& offset) {
+    if (!offset || std::chrono::abs(*offset) < kClockOffset) return;
+    add(Severity::warning, "clock-skew", object,
+        fmt::format("{} is {} {} this machine's", whose, human_duration(std::chrono::abs(*offset)),
+                    *offset > seconds(0) ? "ahead of" : "behind"),
+        "timedatectl set-ntp true");
+  }
+
+  void judge_problem(const crd::Location& location, const SeenRepository& seen) {
+    const std::string init = "kubectl kubedr init " + location.ref.name;
+    const ErrorKind kind = seen.problem_kind;
+    const bool credentials = kind == ErrorKind::denied || kind == ErrorKind::wrong_password ||
+                             kind == ErrorKind::not_found;
+    std::string remedy = seen.remedy.empty() ? init : seen.remedy;
+    if (credentials && !fleet_.without_cluster) remedy = location_secret_command(location);
+    if (kind == ErrorKind::no_repository) remedy = init;
+    add(Severity::error, problem_code(kind), location.ref.display(), one_line(seen.problem),
+        remedy);
   }
 
   void judge_location(const SeenLocation& seen) {
@@ -125,9 +222,10 @@ class Judge {
     const std::string object = location.ref.display();
     const std::string init = "kubectl kubedr init " + location.ref.name;
     const bool opened = seen.repository && seen.repository->problem.empty();
-    if (seen.repository && !opened) {
-      add(Severity::error, "repository-unusable", object, one_line(seen.repository->problem),
-          seen.repository->remedy.empty() ? init : seen.repository->remedy);
+    const bool none_yet = health.init_status != "Completed" && seen.repository && !opened &&
+                          seen.repository->problem_kind == ErrorKind::no_repository;
+    if (seen.repository && !opened && !none_yet) {
+      judge_problem(location, *seen.repository);
     } else if (opened && health.init_status == "Failed") {
       add(Severity::info, "init-failed-but-usable", object,
           "the last init failed, but the repository opens: " +
@@ -159,6 +257,7 @@ class Judge {
   }
 
   void judge_repository(const SeenRepository& seen, const crd::ObjectRef& ref) {
+    judge_clock(ref.display(), "the store's clock", seen.clock_offset);
     if (seen.keys == 1) {
       add(Severity::info, "single-key", ref.display(),
           "one password only opens the repository: if it is lost, so are the backups",
@@ -170,21 +269,22 @@ class Judge {
                       seen.stale_locks == 1 ? "" : "s"),
           "kubectl kubedr unlock --location " + ref.name);
     }
+    if (!seen.exclusive_lock.empty()) {
+      add(Severity::info, "locked", ref.display(),
+          fmt::format("{} has locked the repository for itself: backups wait until that ends",
+                      seen.exclusive_lock),
+          "kubectl kubedr unlock --remove-all --location " + ref.name);
+    }
   }
 
   // What retention leaves for a moment is not worth a word.
   void judge_retention(const crd::Policy& policy) {
-    const SeenLocation* seen = location_of(fleet_, policy);
-    if (seen == nullptr || !seen->repository || fleet_.without_cluster) return;
-    const auto& snapshots = seen->repository->snapshots;
-    const auto count = std::count_if(
-        snapshots.begin(), snapshots.end(),
-        [&](const SeenSnapshot& snapshot) { return belongs(fleet_.records, policy, snapshot); });
+    const std::optional<std::uint64_t> count = snapshots_of(fleet_, policy);
+    if (!count || fleet_.without_cluster) return;
     const std::int64_t keep = std::max<std::int64_t>(policy.retain_num_backups, 1);
-    if (count <= keep + kRetentionSlack) return;
+    if (static_cast<std::int64_t>(*count) <= keep + kRetentionSlack) return;
     add(Severity::warning, "retention-behind", policy.ref.display(),
-        fmt::format("{} snapshots, and {} are to be kept", count, keep),
-        backup_command(policy) + " tells what is in the way");
+        fmt::format("{} snapshots, and {} are to be kept", *count, keep), backup_command(policy));
   }
 
   void judge_schedule(const crd::Policy& policy) {
@@ -207,8 +307,7 @@ class Judge {
           "create that BackupLocation, or name another one in spec.destination");
     }
     if (health.backup_status == "Failed") {
-      add(Severity::error, "backup-failed", object,
-          fmt::format("last backup failed: {}", one_line(health.error_message)),
+      add(Severity::error, "backup-failed", object, failure_text(policy, health),
           backup_command(policy));
     }
     if (policy.suspend) {
@@ -217,6 +316,9 @@ class Judge {
     }
     judge_schedule(policy);
     judge_age(policy, health);
+    judge_size(policy, health);
+    judge_newest(policy);
+    judge_keys(policy);
     if (!policy.retention_failure.empty()) {
       const std::string& text = policy.retention_failure;
       const std::size_t line = std::min(text.find('\n'), text.size());
@@ -226,6 +328,91 @@ class Judge {
     }
     judge_retention(policy);
     health_.policies.push_back(std::move(health));
+  }
+
+  static std::string failure_text(const crd::Policy& policy, const PolicyHealth& health) {
+    const std::string text = "last backup failed: " + one_line(health.error_message);
+    const auto& totals = policy.totals;
+    if (!totals || !totals->failing_since || totals->failures_in_row < 2) return text;
+    return fmt::format("{} (the last {} failed, since {})", text, totals->failures_in_row,
+                       format_rfc3339(*totals->failing_since));
+  }
+
+  void judge_size(const crd::Policy& policy, const PolicyHealth& health) {
+    if (health.size <= 0 || fleet_.without_cluster) return;
+    const std::string object = policy.ref.display();
+    const auto size = static_cast<std::uint64_t>(health.size);
+    const char* question = "is it the right etcd, and is all in certsDir?";
+    if (health.size < kSmallest) {
+      add(Severity::warning, "backup-small", object,
+          fmt::format("last good backup has {} only, less than any API server's database: {}",
+                      human_size(size), question),
+          backup_command(policy));
+    } else if (size < health.largest_before / 2) {
+      add(Severity::warning, "backup-shrunk", object,
+          fmt::format("last good backup has {}, one shortly before it had {}: {}", human_size(size),
+                      human_size(health.largest_before), question),
+          backup_command(policy));
+    }
+  }
+
+  // What the newest backup tells, where somebody looked.
+  void judge_newest(const crd::Policy& policy) {
+    const SeenLocation* seen = location_of(fleet_, policy);
+    if (seen == nullptr || !seen->repository) return;
+    std::vector<const SeenSnapshot*> own;
+    for (const SeenSnapshot& snapshot : seen->repository->snapshots) {
+      if (belongs(fleet_.records, policy, snapshot)) own.push_back(&snapshot);
+    }
+    if (own.empty()) return;
+    const SeenSnapshot& newest = *own.back();
+    const auto other = std::find_if(own.begin(), own.end(), [&](const SeenSnapshot* snapshot) {
+      return !snapshot->etcd.empty() && snapshot->etcd != newest.etcd;
+    });
+    if (!newest.etcd.empty() && !newest.adopted && other != own.end()) {
+      add(Severity::warning, "other-etcd", policy.ref.display(),
+          fmt::format("the last backup is of etcd {}, others are of etcd {}: old ones stay until "
+                      "that is said to be meant",
+                      newest.etcd, (*other)->etcd),
+          backup_command(policy) + " --adopt");
+    }
+    if (newest.secrets_unreadable) {
+      add(Severity::warning, "secrets-unreadable", policy.ref.display(),
+          "the API server encrypts Secrets, and the last backup has no certificates and keys to "
+          "read them with: set spec.certsDir to the folder that has them",
+          backup_command(policy));
+    }
+  }
+
+  // Those of etcd's client, and of the last backup.
+  void judge_keys(const crd::Policy& policy) {
+    const auto is_own = [&](const auto& seen) {
+      return seen.policy == policy.ref.name && seen.name_space == policy.ref.name_space;
+    };
+    for (const SeenProblem& problem : fleet_.etcd_problems) {
+      if (!is_own(problem)) continue;
+      add(Severity::error, "etcd-credentials", policy.ref.display(), one_line(problem.text),
+          etcd_secret_command(policy));
+    }
+    for (const SeenCertificate& seen : fleet_.certificates) {
+      if (is_own(seen)) judge_certificate(policy, seen);
+    }
+  }
+
+  void judge_certificate(const crd::Policy& policy, const SeenCertificate& seen) {
+    const auto left = std::chrono::floor<seconds>(seen.not_after - fleet_.now);
+    if (left > kExpiresSoon) return;
+    const bool expired = left < seconds(0);
+    const std::string where = seen.in_backup ? seen.name + " of the last backup"
+                                             : seen.name + " in secret " + policy.etcd_creds;
+    const std::string when = expired ? "has expired " + human_duration(-left) + " ago"
+                                     : "expires in " + human_duration(left);
+    // A backup is taken with the Secret's, and is as good with any of its own.
+    const bool stops_backups = expired && !seen.in_backup;
+    add(stops_backups ? Severity::error : Severity::warning,
+        expired ? "certificate-expired" : "certificate-expires", policy.ref.display(),
+        fmt::format("{} {}: renew it", where, when),
+        seen.in_backup ? backup_command(policy) : etcd_secret_command(policy));
   }
 
   void judge_age(const crd::Policy& policy, PolicyHealth& health) {

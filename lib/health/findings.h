@@ -41,8 +41,10 @@ struct PolicyHealth {
   std::optional<WallTime> last_attempt;
   std::optional<WallTime> last_good;  // of the last backup known to have succeeded
   std::string snapshot_id;
-  std::int64_t size = 0;   // bytes of the last good backup
-  std::int64_t added = 0;  // bytes it added
+  std::int64_t size = 0;               // bytes of the last good backup
+  std::int64_t added = 0;              // bytes it added
+  std::optional<std::int64_t> growth;  // of its size since the good backup before
+  std::uint64_t largest_before = 0;    // bytes of the largest of some good backups before; 0: none
   std::optional<WallTime> next_due;
   std::optional<WallTime> late_after;  // from then on the last good backup is too old
   bool suspended = false;

@@ -43,6 +43,17 @@ bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
   });
 }
 
+std::optional<std::uint64_t> snapshots_of(const Fleet& fleet, const crd::Policy& policy) {
+  const SeenLocation* seen = location_of(fleet, policy);
+  if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) {
+    return std::nullopt;
+  }
+  const auto& snapshots = seen->repository->snapshots;
+  return std::count_if(snapshots.begin(), snapshots.end(), [&](const SeenSnapshot& snapshot) {
+    return belongs(fleet.records, policy, snapshot);
+  });
+}
+
 bool count_missed(crd::Totals& totals, const crd::Policy& policy,
                   const std::vector<SeenSnapshot>& snapshots,
                   const std::vector<crd::Record>& records) {

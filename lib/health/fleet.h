@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "crd/resources.h"
 
 // What was seen of a cluster and its repositories: plain values, built by a survey or by hand.
@@ -24,19 +25,25 @@ struct SeenSnapshot {
   std::uint64_t stored = 0;
   std::uint64_t files = 0;
   std::optional<std::chrono::nanoseconds> duration;  // nullopt: nothing of all this is told
+  std::string etcd;                                  // the cluster id of its etcd; empty: not told
+  bool adopted = false;                              // said to be meant, though it is another one
+  bool secrets_unreadable = false;  // encrypted in its database, and no certificates beside it
 };
 
 // What a look into a location's repository gave; only where one was taken.
 struct SeenRepository {
   std::vector<SeenSnapshot> snapshots;  // by time
   std::string problem;                  // why it could not be opened; empty: it could
+  ErrorKind problem_kind = ErrorKind::failed;
   std::string remedy;
   std::size_t keys = 0;
   std::size_t locks = 0;
   std::size_t stale_locks = 0;  // whose holders are gone
   std::optional<WallTime> oldest_lock;
-  std::uint64_t bytes = 0;  // of all its packs
+  std::string exclusive_lock;  // whose it is, where one is held; empty: there is none
+  std::uint64_t bytes = 0;     // of all its packs
   WallTime looked{};
+  std::optional<std::chrono::seconds> clock_offset;  // how much the store's clock is ahead of ours
 };
 
 struct SeenLocation {
@@ -49,8 +56,16 @@ struct SeenLocation {
 struct SeenCertificate {
   std::string name_space;
   std::string policy;
-  std::string name;  // "client.crt" of the Secret of etcd
+  std::string name;  // "client.crt" of the Secret of etcd, or "data/pki/apiserver.crt"
   WallTime not_after{};
+  bool in_backup = false;  // of the last backup, not of the Secret
+};
+
+// Why the Secret that a policy names will not open its etcd.
+struct SeenProblem {
+  std::string name_space;
+  std::string policy;
+  std::string text;
 };
 
 // The CronJob of a policy.
@@ -69,11 +84,13 @@ struct Fleet {
   std::vector<crd::Record> records;
   std::vector<SeenCertificate> certificates;    // where the repositories were looked into too
   std::vector<SeenSchedule> schedules;
+  std::vector<SeenProblem> etcd_problems;       // likewise
   std::vector<std::string> malformed;           // objects nobody can read, with the reason
   std::optional<std::chrono::seconds> max_age;  // instead of each policy's schedule
   // Nothing but the repositories tells of past backups: there is no API server.
   bool without_cluster = false;
-  bool all_namespaces = false;  // policies of one name may be of several
+  std::optional<std::chrono::seconds> clock_offset;  // how much the API server's is ahead of ours
+  bool all_namespaces = false;                       // policies of one name may be of several
 };
 
 const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy);
@@ -84,6 +101,9 @@ bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot);
 // record that names it.
 bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
              const SeenSnapshot& snapshot);
+
+// How many of the policy's snapshots its repository holds; nullopt where nobody could look.
+std::optional<std::uint64_t> snapshots_of(const Fleet& fleet, const crd::Policy& policy);
 
 // A snapshot as its policy's totals count it.
 crd::CountedBackup counted(const SeenSnapshot& snapshot);

@@ -197,14 +197,10 @@ void add_snapshots(Families& families, const Labels& labels, const Fleet& fleet,
     families.gauge("kubedr_policy_records", "Records of the policy's backups.", labels,
                    number(std::int64_t{records}));
   }
-  const SeenLocation* seen = location_of(fleet, policy);
-  if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) return;
-  const auto& snapshots = seen->repository->snapshots;
-  const auto count = std::count_if(
-      snapshots.begin(), snapshots.end(),
-      [&](const SeenSnapshot& snapshot) { return belongs(fleet.records, policy, snapshot); });
-  families.gauge("kubedr_policy_snapshots", "Backups of the policy that the repository holds.",
-                 labels, number(std::int64_t{count}));
+  if (const auto count = snapshots_of(fleet, policy)) {
+    families.gauge("kubedr_policy_snapshots", "Backups of the policy that the repository holds.",
+                   labels, number(*count));
+  }
 }
 
 void add_policy(Families& families, const Fleet& fleet, const crd::Policy& policy,

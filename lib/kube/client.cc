@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "http/client.h"
 #include "http/url.h"
 #include "kube/credentials.h"
@@ -109,6 +110,7 @@ struct Client::Impl {
       : config(std::move(with)),
         user_agent(std::move(agent)),
         request_timeout(timeout),
+        clock(time),
         credentials(config, time),
         tls(config.tls),
         http(options_of(config, tls, user_agent)) {}
@@ -116,10 +118,12 @@ struct Client::Impl {
   const Config config;
   const std::string user_agent;
   const milliseconds request_timeout;
+  const Clock& clock;
   Credentials credentials;
   http::Tls tls;
   http::Client http;
   std::vector<std::string> warnings;
+  std::optional<seconds> clock_offset;
 
   std::string field_manager() const { return user_agent.substr(0, user_agent.find('/')); }
 
@@ -141,6 +145,12 @@ struct Client::Impl {
     request.body = as_bytes(sent.body);
     request.max_body = limits::kKubeBody;
     return request;
+  }
+
+  void note_time(const http::Response& response) {
+    const std::string* date = response.header("date");
+    const auto time = date != nullptr ? parse_http_date(*date) : std::nullopt;
+    if (time) clock_offset = std::chrono::floor<seconds>(*time - clock.now());
   }
 
   void note_warnings(const http::Response& response) {
@@ -183,6 +193,7 @@ struct Client::Impl {
     try {
       http::Response response = http.send(request, bounded);
       log::debug("kubernetes: {} {}: {}", sent.method, sent.path, response.status);
+      note_time(response);
       note_warnings(response);
       return response;
     } catch (const Error& error) {
@@ -281,6 +292,10 @@ Client::Client(Config config, std::string user_agent, milliseconds request_timeo
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
+
+std::optional<seconds> Client::clock_offset() const {
+  return impl_->clock_offset;
+}
 
 Json Client::get(const std::string& path, const Query& query, const Call& call) {
   return impl_->send_for_json({"GET", path, query, "", "", true}, call);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,6 +59,9 @@ class Client {
   void remove(const std::string& path, const Call& call);
 
   const Config& config() const;
+
+  // By how much the server's clock is ahead of ours, as of its last answer; nullopt before it.
+  std::optional<std::chrono::seconds> clock_offset() const;
 
  private:
   struct Impl;

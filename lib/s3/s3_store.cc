@@ -398,6 +398,11 @@ struct S3Store::Impl {
     return response;
   }
 
+  std::optional<std::chrono::seconds> clock_offset() const {
+    const std::lock_guard guard(mutex_);
+    return clock_offset_;
+  }
+
  private:
   // A client goes back to the pool when its exchange is over, also by an exception.
   class Borrowed {
@@ -456,6 +461,14 @@ struct S3Store::Impl {
     return known_region();
   }
 
+  void note_time(const http::Response& response) {
+    const std::string* date = response.header("date");
+    const auto time = date != nullptr ? parse_http_date(*date) : std::nullopt;
+    if (!time) return;
+    const std::lock_guard guard(mutex_);
+    clock_offset_ = std::chrono::floor<std::chrono::seconds>(*time - clock.now());
+  }
+
   http::Response exchange(const Ask& ask, const std::string& region, const Call& call) {
     const Address::Target target = options.address.target(ask.key, options.lookup);
     const WallTime now = clock.now();
@@ -480,7 +493,9 @@ struct S3Store::Impl {
     request.body = ask.body;
     request.max_body = std::max(ask.max_body, kErrorBody);
     Borrowed client(*this);
-    return (*client).send(request, call);
+    http::Response response = (*client).send(request, call);
+    note_time(response);
+    return response;
   }
 
   mutable std::mutex mutex_;
@@ -488,6 +503,7 @@ struct S3Store::Impl {
   std::vector<std::unique_ptr<http::Client>> idle_;
   std::size_t made_ = 0;
   std::string region_;  // empty: not asked yet
+  std::optional<std::chrono::seconds> clock_offset_;
 };
 
 S3Store::S3Store(S3Options options, const Clock& clock) {
@@ -499,6 +515,10 @@ S3Store::~S3Store() = default;
 
 const std::string& S3Store::location() const {
   return impl_->options.address.location;
+}
+
+std::optional<std::chrono::seconds> S3Store::clock_offset() const {
+  return impl_->clock_offset();
 }
 
 int S3Store::connections() const {

@@ -53,6 +53,7 @@ class S3Store final : public storage::Store {
             storage::SaveMode mode, const Call& call) override;
   void remove(const storage::FileName& name, const Call& call) override;
   int connections() const override;
+  std::optional<std::chrono::seconds> clock_offset() const override;
 
  private:
   struct Impl;

@@ -35,6 +35,10 @@ class CachedStore final : public Store {
 
   int connections() const override { return inner_->connections(); }
 
+  std::optional<std::chrono::seconds> clock_offset() const override {
+    return inner_->clock_offset();
+  }
+
  private:
   std::optional<Bytes> find(const FileName& name, std::size_t limit, const Call& call) const;
   std::optional<Bytes> find_part(const FileName& name, const Range& range, const Call& call) const;

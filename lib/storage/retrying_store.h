@@ -36,6 +36,10 @@ class RetryingStore final : public Store {
 
   int connections() const override { return inner_->connections(); }
 
+  std::optional<std::chrono::seconds> clock_offset() const override {
+    return inner_->clock_offset();
+  }
+
  private:
   const std::unique_ptr<Store> inner_;
   Random& random_;

@@ -1,6 +1,7 @@
 #ifndef KUBEDR_STORAGE_STORE_H
 #define KUBEDR_STORAGE_STORE_H
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -73,6 +74,10 @@ class StoreReader {
   // not there is empty. The callback must not call the store.
   virtual void list(FileKind kind, const std::function<void(const FileInfo&)>& each,
                     const Call& call) const = 0;
+
+  // By how much the store's clock is ahead of ours, as of its last answer; nullopt where it has
+  // none of its own, or has not answered yet.
+  virtual std::optional<std::chrono::seconds> clock_offset() const { return std::nullopt; }
 };
 
 enum class SaveMode {

@@ -172,6 +172,7 @@ class Run {
   const SteadyTime started_steady_;
   std::string pod_;
   std::optional<std::string> cluster_uid_;
+  bool secrets_encrypted_ = false;  // and no certificates are stored beside them
   BackupReport report_;
 };
 
@@ -186,6 +187,7 @@ std::unique_ptr<Database> Run::open_database(const Call& call) {
   report_.etcd = member.endpoint.url;
   report_.etcd_cluster_id = member.status.cluster_id;
   report_.etcd_revision = member.status.revision;
+  if (certs_dir().empty()) secrets_encrypted_ = encrypts_secrets(member, policy_, call);
   return std::make_unique<Database>(std::move(member), call);
 }
 
@@ -247,6 +249,7 @@ repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot
   snapshot.uid = s_.owner.uid;
   snapshot.gid = s_.owner.gid;
   snapshot.tags = tags_of(policy_, cluster_uid_, report_.etcd_cluster_id, report_.etcd_revision);
+  if (secrets_encrypted_) snapshot.tags.emplace_back(kSecretsEncryptedTag);
   if (is_adopted(snapshot, snapshots)) snapshot.tags.emplace_back(kAdoptedTag);
   snapshot.tags.insert(snapshot.tags.end(), request_.tags.begin(), request_.tags.end());
   snapshot.program_version = s_.program;

@@ -25,6 +25,9 @@ constexpr char kClientKeyKey[] = "client.key";
 constexpr const char* kIdentityKeys[] = {"/registry/namespaces/kube-system",
                                          "/kubernetes.io/namespaces/kube-system"};
 
+// What an encrypted value begins with.
+constexpr char kEncrypted[] = "k8s:enc:";
+
 http::Tls client_tls(const Services& services, const crd::Policy& policy,
                      const DatabaseRequest& request, const Call& call) {
   http::Tls tls;
@@ -125,7 +128,7 @@ bool same_identity(const std::string& uid, etcd::Client& client, const Call& cal
   for (const char* key : kIdentityKeys) {
     const std::optional<etcd::KeyValue> found = client.get(key, call);
     if (!found) continue;
-    if (found->value.starts_with("k8s:enc:")) return false;
+    if (found->value.starts_with(kEncrypted)) return false;
     if (found->value.find(uid) != std::string::npos) return true;
     throw Error(ErrorKind::usage,
                 fmt::format("etcd: {}: belongs to another cluster: its kube-system namespace is "
@@ -284,6 +287,21 @@ ChosenMember choose_member(const Services& services, const crd::Policy& policy,
     require_this_cluster(services, policy, client, call.within(std::chrono::seconds(30)));
   }
   return *best;
+}
+
+bool encrypts_secrets(const ChosenMember& member, const crd::Policy& policy, const Call& call) {
+  try {
+    etcd::Client client(member.endpoint);
+    for (const char* prefix : {"/registry", "/kubernetes.io"}) {
+      const auto found = client.get(
+          fmt::format("{}/secrets/{}/{}", prefix, policy.ref.name_space, policy.etcd_creds), call);
+      if (found) return found->value.starts_with(kEncrypted);
+    }
+  } catch (const Error& error) {
+    call.require_live();
+    log::info("{}", error.what());
+  }
+  return false;
 }
 
 }  // namespace kubedr::workflow

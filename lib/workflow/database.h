@@ -74,6 +74,10 @@ class Database final : public repo::Source {
 ChosenMember choose_member(const Services& services, const crd::Policy& policy,
                            const DatabaseRequest& request, const Call& call);
 
+// Whether the API server encrypts Secrets before they reach that etcd, by how it holds the policy's
+// own. False where that cannot be read.
+bool encrypts_secrets(const ChosenMember& member, const crd::Policy& policy, const Call& call);
+
 }  // namespace kubedr::workflow
 
 #endif  // KUBEDR_WORKFLOW_DATABASE_H

@@ -12,6 +12,9 @@ namespace kubedr::workflow {
 // there is none.
 std::optional<WallTime> first_expiry(std::string_view pem);
 
+// Whether the first certificate of a PEM text is that of the key in the other.
+bool belong_together(std::string_view certificate_pem, std::string_view key_pem);
+
 }  // namespace kubedr::workflow
 
 #endif  // KUBEDR_WORKFLOW_EXPIRY_H

@@ -70,7 +70,7 @@ bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
 }
 
 void require_free_tag(const std::string& tag) {
-  bool reserved = tag == kTag || tag == kAdoptedTag;
+  bool reserved = tag == kTag || tag == kAdoptedTag || tag == kSecretsEncryptedTag;
   for (const char* name : {"policy=", "cluster=", "etcd=", "revision="}) {
     reserved = reserved || tag.starts_with(name);
   }

@@ -19,6 +19,9 @@ inline constexpr char kTag[] = "kubedr";
 // Set on every backup since `backup --adopt` of another etcd or cluster, so that retention knows.
 inline constexpr char kAdoptedTag[] = "adopted";
 
+// Set on a backup without certificates whose database has encrypted Secrets: `status` warns of it.
+inline constexpr char kSecretsEncryptedTag[] = "secrets-encrypted";
+
 // "policy=<namespace>/<name>".
 std::string policy_tag(const crd::Policy& policy);
 

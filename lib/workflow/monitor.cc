@@ -112,13 +112,17 @@ Monitor::Looked Monitor::look_into(const health::Fleet& fleet, const health::See
                                    const std::optional<std::string>& cluster_uid,
                                    const Call& call) const {
   Looked looked;
-  looked.repository =
+  RepositoryLook look =
       survey_repository(services_, seen.location, cluster_uid, kForRepository, call);
+  looked.repository = std::move(look.repository);
+  looked.certificates = std::move(look.certificates);
   looked.snapshots = last_snapshots(fleet, seen.location);
   for (const crd::Policy& policy : policies_of(fleet, seen.location)) {
-    for (auto& certificate : survey_certificates(services_, policy, call.within(kForResources))) {
+    SeenKeys keys = survey_keys(services_, policy, call.within(kForResources));
+    for (auto& certificate : keys.certificates) {
       looked.certificates.push_back(std::move(certificate));
     }
+    for (auto& problem : keys.problems) looked.etcd_problems.push_back(std::move(problem));
   }
   const bool opened = looked.repository.problem.empty();
   looked.next =
@@ -134,6 +138,8 @@ void Monitor::publish(health::Fleet fleet) {
     seen.repository = known->second.repository;
     const auto& certificates = known->second.certificates;
     fleet.certificates.insert(fleet.certificates.end(), certificates.begin(), certificates.end());
+    const auto& problems = known->second.etcd_problems;
+    fleet.etcd_problems.insert(fleet.etcd_problems.end(), problems.begin(), problems.end());
   }
   complete_totals(fleet);
   const std::lock_guard guard(mutex_);

@@ -42,6 +42,7 @@ class Monitor {
   struct Looked {
     health::SeenRepository repository;
     std::vector<health::SeenCertificate> certificates;
+    std::vector<health::SeenProblem> etcd_problems;
     std::vector<std::string> snapshots;  // that the policies named then
     SteadyTime next;
   };

@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "repo/keyring.h"
+#include "repo/walk.h"
 #include "workflow/expiry.h"
+#include "workflow/identity.h"
 #include "workflow/job.h"
 #include "workflow/locks.h"
 #include "workflow/open.h"
@@ -19,16 +22,76 @@
 namespace kubedr::workflow {
 namespace {
 
+constexpr std::size_t kMostCertificateBytes = 256 << 10;
+constexpr std::size_t kMostCertificates = 200;
+
 void look_at_locks(const Services& services, const repo::Repository& repository,
                    health::SeenRepository& seen, const Call& call) {
   for (const repo::SavedLock& lock : repository.locks(call)) {
     ++seen.locks;
-    if (holder_is_gone(services, lock, call)) ++seen.stale_locks;
+    const bool gone = holder_is_gone(services, lock, call);
+    if (gone) ++seen.stale_locks;
+    if (lock.info.exclusive && !gone) {
+      seen.exclusive_lock =
+          fmt::format("{}@{} (process {})", lock.info.username, lock.info.hostname, lock.info.pid);
+    }
     if (!seen.oldest_lock || lock.info.time < *seen.oldest_lock) seen.oldest_lock = lock.info.time;
   }
 }
 
-constexpr std::array kEtcdCertificates = {"ca.crt", "client.crt"};
+bool may_be_certificate(const std::string& path, const repo::Node& node) {
+  return node.type == repo::NodeType::file && node.size <= kMostCertificateBytes &&
+         (path.ends_with(".crt") || path.ends_with(".pem") || path.ends_with(".cert"));
+}
+
+std::string text_of(const repo::Repository& repository, const repo::Index& index,
+                    const repo::Node& node, const Call& call) {
+  std::string text;
+  for (const repo::BlobId& id : node.content) {
+    text += as_text(repository.load_blob(index, {repo::BlobType::data, id}, call));
+  }
+  return text;
+}
+
+// Without a lock, which would have to be written: what a prune takes away meanwhile was not in the
+// last backup, and what is missing is not told.
+void look_at_certificates(const repo::Repository& repository, const repo::Index& index,
+                          const repo::SavedSnapshot& saved, RepositoryLook& look,
+                          const Call& call) {
+  const PolicyName policy = policy_of(saved.snapshot);
+  std::size_t count = 0;
+  repo::walk_tree(
+      repository, index, saved.snapshot.tree,
+      [&](const std::string& path, const repo::Node& node) {
+        if (!may_be_certificate(path, node) || ++count > kMostCertificates) return;
+        const auto end = first_expiry(text_of(repository, index, node, call));
+        if (!end) return;
+        look.certificates.push_back({policy.name_space, policy.name, path.substr(1), *end, true});
+      },
+      call);
+}
+
+// Of the newest backup of each policy of this cluster.
+void look_into_backups(OpenedRepository& opened, const std::vector<repo::SavedSnapshot>& snapshots,
+                       const std::optional<std::string>& cluster_uid, RepositoryLook& look,
+                       const Call& call) {
+  std::map<std::string, const repo::SavedSnapshot*> newest;
+  for (const repo::SavedSnapshot& saved : snapshots) {
+    const std::string policy = tag_value(saved.snapshot, "policy");
+    if (!policy.empty() && is_of_cluster(saved.snapshot, cluster_uid)) newest[policy] = &saved;
+  }
+  if (newest.empty()) return;
+  try {
+    const repo::Lock none = opened.repository.unlocked(call);
+    const repo::Index index = load_index_to_read(opened, none, call);
+    for (const auto& [policy, saved] : newest) {
+      look_at_certificates(opened.repository, index, *saved, look, call);
+    }
+  } catch (const Error& error) {
+    call.require_live();
+    log::info("{}", error.what());
+  }
+}
 
 bool needs_repositories(const health::Fleet& fleet, const SurveyRequest& request) {
   return request.deep || fleet.without_cluster;
@@ -59,6 +122,11 @@ void look_at_schedules(const Services& services, health::Fleet& fleet, const Cal
     }
     fleet.schedules.push_back(std::move(seen));
   }
+}
+
+template <class T>
+void append(std::vector<T>& all, std::vector<T> more) {
+  for (T& one : more) all.push_back(std::move(one));
 }
 
 struct Selector {
@@ -128,50 +196,81 @@ void select(health::Fleet& fleet, const std::vector<std::string>& only) {
 
 }  // namespace
 
-health::SeenRepository survey_repository(const Services& services, const crd::Location& location,
-                                         const std::optional<std::string>& cluster_uid,
-                                         std::chrono::milliseconds time, const Call& call) {
+RepositoryLook survey_repository(const Services& services, const crd::Location& location,
+                                 const std::optional<std::string>& cluster_uid,
+                                 std::chrono::milliseconds time, const Call& call) {
   const Call bounded = call.within(time);
-  health::SeenRepository seen;
+  RepositoryLook look;
+  health::SeenRepository& seen = look.repository;
   seen.looked = services.clock.now();
   try {
-    const OpenedRepository opened = open_repository(services, location, bounded);
+    OpenedRepository opened = open_repository(services, location, bounded);
     seen.keys = repo::list_keys(opened.repository, bounded).size();
     look_at_locks(services, opened.repository, seen, bounded);
-    for (const repo::SavedSnapshot& saved : opened.repository.snapshots(bounded)) {
+    const std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(bounded);
+    for (const repo::SavedSnapshot& saved : snapshots) {
       seen.snapshots.push_back(seen_of(saved, cluster_uid));
     }
     opened.store->list(
         storage::FileKind::pack, [&](const storage::FileInfo& pack) { seen.bytes += pack.size; },
         bounded);
+    seen.clock_offset = opened.store->clock_offset();
+    look_into_backups(opened, snapshots, cluster_uid, look, bounded);
   } catch (const Error& error) {
     call.require_live();
     seen.problem = error.what();
+    seen.problem_kind = error.kind();
     seen.remedy = error.hint();
   }
-  return seen;
+  return look;
 }
 
-std::vector<health::SeenCertificate> survey_certificates(const Services& services,
-                                                         const crd::Policy& policy,
-                                                         const Call& call) {
-  std::vector<health::SeenCertificate> certificates;
-  cluster::SecretData keys;
+namespace {
+
+// What etcd's client needs: each of the three, and the last two of one another.
+void require_etcd_keys(const cluster::SecretData& keys, const std::string& secret) {
+  for (const char* name : {"ca.crt", "client.crt"}) {
+    if (first_expiry(require_key(keys, secret, name).reveal())) continue;
+    throw Error(ErrorKind::usage,
+                fmt::format("secret \"{}\": its {} is no certificate", secret, name));
+  }
+  const std::string_view certificate = require_key(keys, secret, "client.crt").reveal();
+  if (!belong_together(certificate, require_key(keys, secret, "client.key").reveal())) {
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("secret \"{}\": its client.key is not the key of its client.crt", secret));
+  }
+}
+
+}  // namespace
+
+SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const Call& call) {
+  SeenKeys seen;
+  // A plain etcd asks for none, and bare backups are told theirs by flags.
+  if (policy.etcd_creds.empty() || policy.etcd_endpoint.find("https://") == std::string::npos) {
+    return seen;
+  }
   try {
-    keys = services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);
+    const cluster::SecretData keys =
+        services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);
+    for (const char* name : {"ca.crt", "client.crt"}) {
+      const auto found = keys.find(name);
+      if (found == keys.end()) continue;
+      if (const std::optional<WallTime> end = first_expiry(found->second.reveal())) {
+        seen.certificates.push_back({policy.ref.name_space, policy.ref.name, name, *end});
+      }
+    }
+    require_etcd_keys(keys, policy.etcd_creds);
   } catch (const Error& error) {
     call.require_live();
-    log::info("{}: {}", policy.ref.display(), error.what());
-    return certificates;
-  }
-  for (const char* name : kEtcdCertificates) {
-    const auto found = keys.find(name);
-    if (found == keys.end()) continue;
-    if (const std::optional<WallTime> end = first_expiry(found->second.reveal())) {
-      certificates.push_back({policy.ref.name_space, policy.ref.name, name, *end});
+    // Who may not read Secrets can say nothing of them.
+    if (error.kind() == ErrorKind::denied || error.kind() == ErrorKind::unavailable) {
+      log::info("{}: {}", policy.ref.display(), error.what());
+      return seen;
     }
+    seen.problems.push_back({policy.ref.name_space, policy.ref.name, error.what()});
   }
-  return certificates;
+  return seen;
 }
 
 void complete_totals(health::Fleet& fleet) {
@@ -206,6 +305,7 @@ health::Fleet survey_cluster(const Services& services, const SurveyRequest& requ
     fleet.malformed.insert(fleet.malformed.end(), malformed->begin(), malformed->end());
   }
   look_at_schedules(services, fleet, call);
+  fleet.clock_offset = services.cluster.clock_offset();
   select(fleet, request.only);
   return fleet;
 }
@@ -215,13 +315,15 @@ health::Fleet survey(const Services& services, const SurveyRequest& request, con
   if (!needs_repositories(fleet, request)) return fleet;
   const std::optional<std::string> cluster_uid = services.cluster.identity(call);
   for (health::SeenLocation& seen : fleet.locations) {
-    seen.repository =
+    RepositoryLook look =
         survey_repository(services, seen.location, cluster_uid, request.longest_look, call);
+    seen.repository = std::move(look.repository);
+    append(fleet.certificates, std::move(look.certificates));
   }
   for (const crd::Policy& policy : fleet.policies) {
-    for (health::SeenCertificate& seen : survey_certificates(services, policy, call)) {
-      fleet.certificates.push_back(std::move(seen));
-    }
+    SeenKeys keys = survey_keys(services, policy, call);
+    append(fleet.certificates, std::move(keys.certificates));
+    append(fleet.etcd_problems, std::move(keys.problems));
   }
   complete_totals(fleet);
   return fleet;

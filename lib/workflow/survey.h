@@ -24,16 +24,26 @@ struct SurveyRequest {
 health::Fleet survey_cluster(const Services& services, const SurveyRequest& request,
                              const Call& call);
 
-// A look into one repository, for the cluster with that uid, that takes `time` at the most. One
-// that cannot be opened is an answer too.
-health::SeenRepository survey_repository(const Services& services, const crd::Location& location,
-                                         const std::optional<std::string>& cluster_uid,
-                                         std::chrono::milliseconds time, const Call& call);
+// A look into one repository.
+struct RepositoryLook {
+  health::SeenRepository repository;
+  std::vector<health::SeenCertificate> certificates;  // in the last backup of each policy
+};
 
-// Until when the certificates of etcd's Secret are good; nothing where they cannot be read.
-std::vector<health::SeenCertificate> survey_certificates(const Services& services,
-                                                         const crd::Policy& policy,
-                                                         const Call& call);
+// For the cluster with that uid; takes `time` at the most. One that cannot be opened is an answer
+// too.
+RepositoryLook survey_repository(const Services& services, const crd::Location& location,
+                                 const std::optional<std::string>& cluster_uid,
+                                 std::chrono::milliseconds time, const Call& call);
+
+// What a policy's Secret of etcd, and the certificates in its last backup, are like.
+struct SeenKeys {
+  std::vector<health::SeenCertificate> certificates;
+  std::vector<health::SeenProblem> problems;
+};
+
+// Of the Secret: until when its certificates are good, and why it will not open etcd.
+SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const Call& call);
 
 // Adds to the policies' totals what the repositories looked into know besides; nothing is written.
 void complete_totals(health::Fleet& fleet);

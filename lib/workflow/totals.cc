@@ -40,6 +40,9 @@ health::SeenSnapshot seen_of(const repo::SavedSnapshot& saved,
   health::SeenSnapshot seen;
   seen.id = saved.id.hex();
   seen.time = saved.snapshot.time;
+  seen.etcd = tag_value(saved.snapshot, "etcd");
+  seen.adopted = has_tag(saved.snapshot, kAdoptedTag);
+  seen.secrets_unreadable = has_tag(saved.snapshot, kSecretsEncryptedTag);
   if (is_of_cluster(saved.snapshot, cluster_uid)) {
     const PolicyName policy = policy_of(saved.snapshot);
     seen.policy = policy.name;
