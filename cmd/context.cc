@@ -10,11 +10,11 @@
 
 namespace kubedr::cmd {
 
-void Context::print(const std::string& text) const {
+bool Context::print(const std::string& text) const {
   errno = 0;
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (written && std::fflush(stdout) == 0) return;
-  if (errno == EPIPE) return;  // whoever reads has seen enough
+  if (written && std::fflush(stdout) == 0) return true;
+  if (errno == EPIPE) return false;  // whoever reads has seen enough
   throw Error(ErrorKind::failed, "stdout: write: " + std::generic_category().message(errno));
 }
 

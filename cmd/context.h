@@ -28,10 +28,10 @@ struct Context {
 
   bool as_document() const { return flags.output == "json" || flags.output == "yaml"; }
 
-  // The result, to stdout; everything else goes to stderr.
+  // The result, to stdout; everything else goes to stderr. False where nobody reads it any more.
   //
   // errors   failed: stdout cannot be written to (a full disk); a closed pipe is no error
-  void print(const std::string& text) const;
+  bool print(const std::string& text) const;
 
   // The result of work that is safe, whoever may hear of it: a stdout that fails is a failed step.
   void print_committed(const std::string& text, const std::string& remedy,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/text.h"
 #include "base/time.h"
@@ -59,14 +60,33 @@ void Table::add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::text(bool with_headers) const {
-  if (rows_.empty()) return "";
+std::vector<std::size_t> Table::widths(bool with_headers) const {
   std::vector<std::size_t> widths;
   for (std::size_t column = 0; column < headers_.size(); ++column) {
     std::size_t widest = with_headers ? width(headers_[column]) : 0;
     for (const auto& row : rows_) widest = std::max(widest, width(row[column]));
     widths.push_back(std::max(kSmallestColumn, widest + kGap));
   }
+  return widths;
+}
+
+void Table::fit(std::size_t width_limit, std::size_t columns) {
+  while (true) {
+    const std::vector<std::size_t> now = widths(true);
+    const std::size_t all = std::accumulate(now.begin(), now.end(), std::size_t{0}) - kGap;
+    const auto end = now.begin() + static_cast<std::ptrdiff_t>(columns);
+    const auto widest = std::max_element(now.begin(), end);
+    const auto column = static_cast<std::size_t>(widest - now.begin());
+    const std::size_t least = width(headers_[column]) + kGap;
+    if (all <= width_limit || *widest <= least) return;
+    const std::size_t wanted = std::max(least, *widest - (all - width_limit)) - kGap;
+    for (auto& row : rows_) row[column] = shorten(row[column], wanted);
+  }
+}
+
+std::string Table::text(bool with_headers) const {
+  if (rows_.empty()) return "";
+  const std::vector<std::size_t> widths = this->widths(with_headers);
   std::string text;
   const auto add_row = [&](const std::vector<std::string>& row) {
     std::string line;

@@ -22,11 +22,18 @@ class Table {
 
   void add(std::vector<std::string> cells);
 
+  // Shortens cells of the first `columns` columns, the widest first, until no line is longer than
+  // `width`, as far as that goes.
+  void fit(std::size_t width, std::size_t columns);
+
   bool empty() const { return rows_.empty(); }
 
   std::string text(bool with_headers) const;
 
  private:
+  // Of each column: its widest cell, and the gap.
+  std::vector<std::size_t> widths(bool with_headers) const;
+
   std::vector<std::string> headers_;
   std::vector<std::vector<std::string>> rows_;
 };

@@ -8,8 +8,8 @@
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/print.h"
+#include "cmd/status_text.h"
 #include "cmd/wire.h"
-#include "health/findings.h"
 #include "workflow/survey.h"
 
 namespace kubedr::cmd {
@@ -19,140 +19,144 @@ struct Arguments {
   workflow::SurveyRequest request;
   std::string max_age;
   std::string fail_on = "error";
+  std::vector<std::string> contexts;
+  bool watch = false;
+  std::string interval = "5s";
 };
 
-Json time_json(const std::optional<WallTime>& time) {
-  return time ? Json(format_rfc3339(*time)) : Json(nullptr);
-}
-
-Json result_json(const health::Health& health) {
-  Json locations = Json::array();
-  for (const health::LocationHealth& one : health.locations) {
-    locations.push_back({{"name", one.name},
-                         {"namespace", one.name_space},
-                         {"repository", one.repository_url},
-                         {"initStatus", one.init_status},
-                         {"initTime", time_json(one.init_time)},
-                         {"snapshots", one.snapshots ? Json(*one.snapshots) : Json(nullptr)}});
+// One of the clusters that are asked, with a context of its own.
+class AskedCluster {
+ public:
+  // `name` is the kubeconfig's context; empty: what the flags say.
+  AskedCluster(const Context& context, std::string name)
+      : name_(std::move(name)), flags_(context.flags), context_{flags_,
+                                                                context.environment,
+                                                                context.terminal,
+                                                                context.clock,
+                                                                context.random,
+                                                                context.call,
+                                                                context.signals} {
+    if (!name_.empty()) flags_.kube.context = name_;
+    wired_.emplace(context_);
   }
-  Json policies = Json::array();
-  for (const health::PolicyHealth& one : health.policies) {
-    policies.push_back({{"name", one.name},
-                        {"namespace", one.name_space},
-                        {"location", one.location},
-                        {"schedule", one.schedule},
-                        {"suspended", one.suspended},
-                        {"backupStatus", one.backup_status},
-                        {"lastAttempt", time_json(one.last_attempt)},
-                        {"lastGood", time_json(one.last_good)},
-                        {"snapshotId", one.snapshot_id},
-                        {"totalBytesProcessed", one.size},
-                        {"dataAdded", one.added},
-                        {"nextDue", time_json(one.next_due)}});
+
+  AskedCluster(const AskedCluster&) = delete;
+  AskedCluster& operator=(const AskedCluster&) = delete;
+
+  const std::string& name() const { return name_; }
+
+  ClusterStatus ask(const workflow::SurveyRequest& request) const {
+    ClusterStatus status;
+    status.context = name_;
+    status.fleet = workflow::survey(wired_->services(), request, context_.call);
+    status.health = health::judge(status.fleet);
+    return status;
   }
-  Json findings = Json::array();
-  for (const health::Finding& one : health.findings) {
-    findings.push_back({{"severity", to_string(one.severity)},
-                        {"code", one.code},
-                        {"object", one.object},
-                        {"message", one.message},
-                        {"remedy", one.remedy}});
+
+ private:
+  const std::string name_;
+  Flags flags_;
+  const Context context_;
+  std::optional<Wired> wired_;
+};
+
+using AskedClusters = std::vector<std::unique_ptr<AskedCluster>>;
+
+AskedClusters clusters_of(const Arguments& arguments, const Context& context) {
+  AskedClusters clusters;
+  if (arguments.contexts.empty()) {
+    clusters.push_back(std::make_unique<AskedCluster>(context, ""));
+    return clusters;
   }
-  return {{"locations", locations}, {"policies", policies}, {"findings", findings}};
-}
-
-Colour colour_of(health::Severity severity) {
-  switch (severity) {
-  case health::Severity::info:
-    return Colour::plain;
-  case health::Severity::warning:
-    return Colour::yellow;
-  case health::Severity::error:
-    return Colour::red;
+  const Flags& flags = context.flags;
+  if (!flags.kube.context.empty() || !flags.manifests.empty() || !flags.repo.empty()) {
+    throw Error(ErrorKind::usage, "--contexts cannot be given with --context, -f or --repo");
   }
-  return Colour::plain;
-}
-
-std::string status_word(const Terminal& terminal, const std::string& status) {
-  if (status.empty()) return "<none>";
-  if (status == "Completed") return terminal.paint(Colour::green, status);
-  if (status == "Failed") return terminal.paint(Colour::red, status);
-  return status;
-}
-
-std::string locations_table(const health::Health& health, const Context& context) {
-  Table table({"LOCATION", "STATUS", "SNAPSHOTS", "REPOSITORY"});
-  for (const health::LocationHealth& one : health.locations) {
-    table.add({one.name, status_word(context.terminal, one.init_status),
-               one.snapshots ? std::to_string(*one.snapshots) : "<not asked>", one.repository_url});
+  for (const std::string& name : arguments.contexts) {
+    if (name.empty()) throw Error(ErrorKind::usage, "--contexts: a name is empty");
+    clusters.push_back(std::make_unique<AskedCluster>(context, name));
   }
-  return table.text(!context.flags.no_headers);
+  return clusters;
 }
 
-std::string due_text(const health::PolicyHealth& policy, WallTime now) {
-  if (policy.suspended) return "suspended";
-  if (!policy.next_due) return "<none>";
-  return "in " + human_duration(std::chrono::ceil<std::chrono::seconds>(*policy.next_due - now));
-}
+struct Answer {
+  std::vector<ClusterStatus> clusters;
+  int unanswered = 0;  // the exit code of the first cluster that could not be asked
+};
 
-std::string policies_table(const health::Health& health, const Context& context) {
-  const bool wide = context.flags.output == "wide";
-  std::vector<std::string> headers{"POLICY", "STATUS", "LAST GOOD", "NEXT DUE", "SIZE", "SNAPSHOT"};
-  if (wide) headers.insert(headers.end(), {"ADDED", "LOCATION", "SCHEDULE"});
-  Table table(headers);
-  const WallTime now = context.clock.now();
-  for (const health::PolicyHealth& one : health.policies) {
-    std::vector<std::string> row{
-        one.name,
-        status_word(context.terminal, one.backup_status),
-        one.last_good ? age(one.last_good, now) + " ago" : "never",
-        due_text(one, now),
-        one.size > 0 ? human_size(static_cast<std::uint64_t>(one.size)) : "<unknown>",
-        one.snapshot_id.empty() ? "<none>" : printable(one.snapshot_id)};
-    if (wide) {
-      row.push_back(one.added > 0 ? human_size(static_cast<std::uint64_t>(one.added))
-                                  : "<unknown>");
-      row.push_back(one.location);
-      row.push_back(printable(one.schedule));
+// One of several clusters that cannot be asked is a finding, and does not hide the others.
+Answer ask(const AskedClusters& clusters, const Arguments& arguments, const Context& context) {
+  Answer answer;
+  for (const auto& cluster : clusters) {
+    try {
+      answer.clusters.push_back(cluster->ask(arguments.request));
+    } catch (const Error& error) {
+      context.call.require_live();
+      if (clusters.size() == 1) throw;
+      if (answer.unanswered == 0) answer.unanswered = exit_code(error.kind());
+      ClusterStatus status;
+      status.context = cluster->name();
+      status.health.findings.push_back({health::Severity::error, "cluster-unanswered",
+                                        "context/" + cluster->name(), error.what(), error.hint()});
+      answer.clusters.push_back(std::move(status));
     }
-    table.add(std::move(row));
   }
-  return table.text(!context.flags.no_headers);
+  return answer;
 }
 
-std::string findings_text(const health::Health& health, const Context& context) {
-  if (health.findings.empty()) return "No findings.\n";
-  std::string text;
-  for (const health::Finding& one : health.findings) {
-    const std::string severity =
-        context.terminal.paint(colour_of(one.severity), to_string(one.severity));
-    text += fmt::format("{}: {}: {}\n", severity, one.object, printable(one.message));
-    if (!one.remedy.empty()) text += fmt::format("  {}\n", printable(one.remedy));
+std::string text_of(const Answer& answer, const Context& context) {
+  if (context.as_document()) {
+    return document(status_json(answer.clusters, context.clock.now()), context.flags.output);
   }
-  return text;
+  return status_text(answer.clusters, context);
 }
 
-std::string result_text(const health::Health& health, const Context& context) {
-  if (context.flags.output == "name") {
-    std::string names;
-    for (const auto& one : health.locations) names += "backuplocation/" + one.name + "\n";
-    for (const auto& one : health.policies) names += "metadatabackuppolicy/" + one.name + "\n";
-    return names;
-  }
-  std::string text;
-  for (const std::string& part : {locations_table(health, context), policies_table(health, context),
-                                  findings_text(health, context)}) {
-    if (part.empty()) continue;
-    text += (text.empty() ? "" : "\n") + part;
-  }
-  return text;
-}
-
-bool is_failure(const std::vector<health::Finding>& findings, const std::string& fail_on) {
-  const std::optional<health::Severity> worst = health::worst(findings);
-  if (!worst || fail_on == "never") return false;
+bool is_failure(const std::vector<ClusterStatus>& clusters, const std::string& fail_on) {
+  if (fail_on == "never") return false;
   const auto limit = fail_on == "warning" ? health::Severity::warning : health::Severity::error;
-  return *worst >= limit;
+  return std::any_of(clusters.begin(), clusters.end(), [&](const ClusterStatus& cluster) {
+    const std::optional<health::Severity> worst = health::worst(cluster.health.findings);
+    return worst && *worst >= limit;
+  });
+}
+
+// Over what was there before: the cursor goes home, and what is left of longer lines goes.
+std::string in_place(const std::string& text) {
+  std::string frame = "\033[H";
+  for (const char c : text) frame += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
+  return frame + "\033[J";
+}
+
+// A cluster that does not answer for a while is told, and asked again.
+std::string frame_of(const AskedClusters& clusters, const Arguments& arguments,
+                     const Context& context) {
+  const std::string time = format_table_time(context.clock.now()) + " UTC\n\n";
+  const std::string head = context.as_document() ? "" : time;
+  try {
+    return head + text_of(ask(clusters, arguments, context), context);
+  } catch (const Error& error) {
+    context.call.require_live();
+    return context.as_document() ? error_json(error) : head + describe(error);
+  }
+}
+
+// Until somebody ends it, or nobody reads any more.
+int watch(const AskedClusters& clusters, const Arguments& arguments, const Context& context) {
+  const auto interval = parse_flag_duration("--interval", arguments.interval);
+  if (interval.count() == 0) throw Error(ErrorKind::usage, "--interval: must not be 0");
+  const bool redraw = context.terminal.stdout_is_terminal() && !context.as_document();
+  try {
+    if (redraw) context.print("\033[2J");
+    while (true) {
+      const std::string frame = frame_of(clusters, arguments, context);
+      const std::string gap = context.as_document() ? "" : "\n";
+      if (!context.print(redraw ? in_place(frame) : frame + gap)) return 0;
+      context.call.sleep(interval);
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::terminated && error.kind() != ErrorKind::interrupted) throw;
+  }
+  return 0;
 }
 
 int run(Arguments arguments, const Context& context) {
@@ -160,15 +164,19 @@ int run(Arguments arguments, const Context& context) {
     arguments.request.max_age = std::chrono::duration_cast<std::chrono::seconds>(
         parse_flag_duration("--max-age", arguments.max_age));
   }
-  const Wired wired(context);
-  const health::Health health =
-      health::judge(workflow::survey(wired.services(), arguments.request, context.call));
-  if (health.locations.empty() && health.policies.empty() && !context.as_document()) {
+  const AskedClusters clusters = clusters_of(arguments, context);
+  if (arguments.watch) return watch(clusters, arguments, context);
+  const Answer answer = ask(clusters, arguments, context);
+  const bool empty =
+      std::all_of(answer.clusters.begin(), answer.clusters.end(), [](const ClusterStatus& cluster) {
+        return cluster.health.locations.empty() && cluster.health.policies.empty();
+      });
+  if (empty && !context.as_document()) {
     context.remark("No locations and no policies found.\n");
   }
-  context.print(context.as_document() ? document(result_json(health), context.flags.output)
-                                      : result_text(health, context));
-  return is_failure(health.findings, arguments.fail_on) ? exit_code(ErrorKind::findings) : 0;
+  context.print(text_of(answer, context));
+  if (answer.unanswered != 0) return answer.unanswered;
+  return is_failure(answer.clusters, arguments.fail_on) ? exit_code(ErrorKind::findings) : 0;
 }
 
 }  // namespace
@@ -188,11 +196,22 @@ void add_status(CLI::App& root, Action& action) {
   verb->add_option("--fail-on", arguments->fail_on,
                    "Which findings make the exit code 5: error, warning or never")
       ->check(CLI::IsMember({"error", "warning", "never"}));
+  verb->add_option("--contexts", arguments->contexts,
+                   "Ask the clusters of these kubeconfig contexts, as in a,b,c, and show them in "
+                   "one table")
+      ->delimiter(',');
+  verb->add_flag("-w,--watch", arguments->watch,
+                 "Ask again and again, until it is interrupted: in place on a terminal, else one "
+                 "answer after the other");
+  verb->add_option("--interval", arguments->interval,
+                   "How long --watch waits in between; 5s if nothing is said");
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr status\n"
       "  kubectl kubedr status policy/nightly --deep\n"
-      "  kubectl kubedr status --max-age 26h -o json\n\n"
+      "  kubectl kubedr status --max-age 26h -o json\n"
+      "  kubectl kubedr status --contexts berlin,tokyo -A\n"
+      "  kubectl kubedr status --watch --interval 30s\n\n"
       "Exit codes: 0 in order, 5 findings, 20 and 21 the cluster could not be asked.");
   verb->callback([&action, arguments] {
     action = [arguments](const Context& context) { return run(*arguments, context); };

@@ -86,6 +86,7 @@ std::optional<Secret> ask(const std::string& question, bool hidden, const Call& 
 Terminal::Terminal(bool quiet, bool no_color, bool dumb)
     : quiet_(quiet),
       stdout_colour_(!no_color && !dumb && isatty(STDOUT_FILENO) == 1),
+      stdout_is_terminal_(!dumb && isatty(STDOUT_FILENO) == 1),
       stderr_is_terminal_(!dumb && isatty(STDERR_FILENO) == 1) {}
 
 std::string Terminal::paint(Colour colour, std::string_view text) const {

@@ -32,6 +32,9 @@ class Terminal {
   // A terminal that can take a line back.
   bool stderr_is_terminal() const { return stderr_is_terminal_; }
 
+  // A terminal that can be written over.
+  bool stdout_is_terminal() const { return stdout_is_terminal_; }
+
   bool quiet() const { return quiet_; }
 
   // The text, coloured if stdout can show it.
@@ -40,6 +43,7 @@ class Terminal {
  private:
   bool quiet_;
   bool stdout_colour_;
+  bool stdout_is_terminal_;
   bool stderr_is_terminal_;
 };
 

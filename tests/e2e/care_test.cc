@@ -8,15 +8,12 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <ostream>
 #include <thread>
 
 #include "base/time.h"
 #include "e2e/faults.h"
-#include "repo/repository.h"
 #include "storage/directory_store.h"
-#include "support/fake_clock.h"
 #include "support/restic.h"
 #include "support/server.h"
 
@@ -102,34 +99,6 @@ struct Kept {
     CHECK_MESSAGE(check.ok(), check.err);
     CHECK(run({"check", "--location", name, "--read-data"}).ok());
   }
-};
-
-enum class Exclusive { no, yes };
-
-// A lock that somebody on that host took so long ago and has not refreshed since: time stands still
-// for its holder.
-class HeldLock {
- public:
-  HeldLock(std::unique_ptr<storage::Store> store, const std::string& host, std::chrono::minutes age,
-           Exclusive exclusive = Exclusive::no)
-      : store_(std::move(store)),
-        repository_(repo::Repository::open(*store_, Secret(kPassword), random_, Call(real_clock_))),
-        clock_(FakeClock::Mode::manual, real_clock_.now() - age) {
-    const std::jthread second_look([this] {
-      if (clock_.wait_for_sleepers(1)) clock_.advance(std::chrono::milliseconds(200));
-    });
-    const repo::LockOwner owner{host, "root", 1, 0, 0};
-    lock_.emplace(exclusive == Exclusive::yes ? repository_.lock_exclusive(owner, {}, Call(clock_))
-                                              : repository_.lock_shared(owner, {}, Call(clock_)));
-  }
-
- private:
-  const SystemClock real_clock_;  // S3 refuses requests of another time
-  SystemRandom random_;
-  const std::unique_ptr<storage::Store> store_;
-  repo::Repository repository_;
-  FakeClock clock_;
-  std::optional<repo::Lock> lock_;
 };
 
 // The files that tar(1) finds in an archive.

@@ -182,6 +182,24 @@ void BackedUpPolicy::check_repository() const {
   check_with_restic(plane_.restic_env(name_));
 }
 
+void age_backups(ControlPlane& plane, const std::string& policy, std::chrono::seconds age) {
+  const std::string then = format_table_time(std::chrono::system_clock::now() - age);
+  const RunResult rewritten =
+      restic("0.18", {"rewrite", "--forget", "--new-time", then}, plane.restic_env(policy));
+  REQUIRE_MESSAGE(rewritten.ok(), rewritten.err);
+  const RunResult got =
+      plane.api().kubectl({"-n", kNamespace, "get", "metadatabackuprecords", "-o", "json"});
+  REQUIRE_MESSAGE(got.ok(), got.err);
+  const Json records = parse_json(got.out, "records");
+  for (const Json& record : records.at("items")) {
+    if (record.at("spec").at("policy") != policy) continue;
+    const std::string name = record.at("metadata").at("name").get<std::string>();
+    REQUIRE(plane.api().kubectl({"-n", kNamespace, "delete", "metadatabackuprecord", name}).ok());
+  }
+  const RunResult synced = plane.kubedr({"sync", "--location", policy, "--yes"});
+  REQUIRE_MESSAGE(synced.ok(), (synced.out + synced.err));
+}
+
 BareRepository::BareRepository(std::string url)
     : url_(std::move(url)), env_{{"RESTIC_PASSWORD", kPassword}} {}
 
@@ -230,6 +248,19 @@ std::unique_ptr<storage::Store> open_bucket(const S3Server& s3, const std::strin
   options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
   options.user_agent = "kubedr-test";
   return std::make_unique<s3::S3Store>(std::move(options), clock);
+}
+
+HeldLock::HeldLock(std::unique_ptr<storage::Store> store, const std::string& host,
+                   std::chrono::minutes age, Exclusive exclusive, std::int64_t pid)
+    : store_(std::move(store)),
+      repository_(repo::Repository::open(*store_, Secret(kPassword), random_, Call(real_clock_))),
+      clock_(FakeClock::Mode::manual, real_clock_.now() - age) {
+  const std::jthread second_look([this] {
+    if (clock_.wait_for_sleepers(1)) clock_.advance(std::chrono::milliseconds(200));
+  });
+  const repo::LockOwner owner{host, "root", pid, 0, 0};
+  lock_.emplace(exclusive == Exclusive::yes ? repository_.lock_exclusive(owner, {}, Call(clock_))
+                                            : repository_.lock_shared(owner, {}, Call(clock_)));
 }
 
 EtcdServer& plain_etcd() {

@@ -6,14 +6,18 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "e2e/world.h"
+#include "repo/repository.h"
 #include "storage/store.h"
 #include "support/byte_proxy.h"
+#include "support/fake_clock.h"
 
 // What the stories of faults ask again and again.
 namespace kubedr::test {
@@ -72,6 +76,10 @@ class BackedUpPolicy {
   int failures_ = 0;
 };
 
+// As if nobody had taken a backup of the policy for so long: its snapshots were made then, and
+// records and status are what `sync` makes of that. Its repository's bucket has its name.
+void age_backups(ControlPlane& plane, const std::string& policy, std::chrono::seconds age);
+
 // A repository in a folder or bucket without any cluster, and a plain etcd to fill it from.
 class BareRepository {
  public:
@@ -101,6 +109,24 @@ class BareRepository {
 // Our own way to the files of that bucket.
 std::unique_ptr<storage::Store> open_bucket(const S3Server& s3, const std::string& bucket,
                                             const Clock& clock);
+
+enum class Exclusive { no, yes };
+
+// A lock that process 1 of that host took so long ago and has not refreshed since: time stands
+// still for its holder. Stores that know when a file was written take it for a new one.
+class HeldLock {
+ public:
+  HeldLock(std::unique_ptr<storage::Store> store, const std::string& host, std::chrono::minutes age,
+           Exclusive exclusive = Exclusive::no, std::int64_t pid = 1);
+
+ private:
+  const SystemClock real_clock_;  // S3 refuses requests of another time
+  SystemRandom random_;
+  const std::unique_ptr<storage::Store> store_;
+  repo::Repository repository_;
+  FakeClock clock_;
+  std::optional<repo::Lock> lock_;
+};
 
 // One etcd without TLS and with some MB in it, shared by the stories of a test binary.
 EtcdServer& plain_etcd();

@@ -3,10 +3,15 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/time.h"
 #include "base/yaml.h"
 #include "e2e/faults.h"
 #include "support/prometheus.h"
@@ -62,4 +67,337 @@ TEST_CASE("alerts: promtool finds no fault, and each rule has a unit test that p
     CHECK(rule.at("annotations").contains("description"));
     CHECK(rule.at("labels").contains("severity"));
   }
+}
+
+namespace {
+
+constexpr char kPolicy[] = "watched";
+
+// The rules without their `for`: what a person waits an hour for, a test need not.
+std::filesystem::path rules_at_once(const TempDir& folder) {
+  Json rules = yaml_of(kFolder / "alerts.yaml");
+  for (Json& group : rules.at("groups")) {
+    for (Json& rule : group.at("rules")) rule.erase("for");
+  }
+  return folder.write("alerts.yaml", rules.dump());
+}
+
+// A cluster with one policy, our listener on it, and a Prometheus that scrapes that and judges.
+class Watched {
+ public:
+  Watched() {
+    plane_.add_policy(kPolicy);
+    listen();
+  }
+
+  ControlPlane& plane() { return plane_; }
+
+  const Prometheus& prometheus() const { return prometheus_; }
+
+  void listen() {
+    listener_.emplace(
+        std::vector<std::string>{KUBEDR_BINARY, "metrics", "--listen",
+                                 fmt::format("127.0.0.1:{}", port_), "--interval", "1s",
+                                 "--repository-interval", "1s",
+                                 "--kubeconfig=" + plane_.api().kubeconfig().string()},
+        home());
+    REQUIRE(listener_->wait_for("listening on ", std::chrono::seconds(30)));
+  }
+
+  void stop_listening() { listener_->stop(); }
+
+  void backup(int expected, std::vector<std::string> flags = {}) {
+    flags.insert(flags.begin(), {"backup", kPolicy});
+    const RunResult result = plane_.kubedr(flags);
+    REQUIRE_MESSAGE(result.exit.code == expected, result.err);
+  }
+
+  void run(const std::vector<std::string>& args) {
+    const RunResult result = plane_.kubedr(args);
+    REQUIRE_MESSAGE(result.ok(), (result.out + result.err));
+  }
+
+  // `--deep`, as the listener looks.
+  Json status() {
+    const RunResult result = plane_.kubedr({"status", "--deep", "-o", "json", "--fail-on=never"});
+    return parsed(result);
+  }
+
+  bool fires(const std::string& alert) const {
+    const std::vector<std::string> firing = prometheus_.firing();
+    return std::find(firing.begin(), firing.end(), alert) != firing.end();
+  }
+
+  void check_fires(const std::string& alert) const {
+    CHECK_MESSAGE(eventually([&] { return fires(alert); }), (alert + " does not fire"));
+  }
+
+  void check_stops(const std::string& alert) const {
+    CHECK_MESSAGE(eventually([&] { return !fires(alert); }), (alert + " does not stop"));
+  }
+
+ private:
+  ProcessOptions home() const {
+    ProcessOptions options;
+    options.env = {{"HOME", folder_.path().string()}};
+    return options;
+  }
+
+  ControlPlane plane_;
+  const TempDir folder_;
+  const int port_ = free_port();
+  std::optional<Process> listener_;
+  const Prometheus prometheus_{{{"kubedr", port_, false}}, rules_at_once(folder_)};
+};
+
+// An etcd that is not there makes a backup fail at once.
+const std::vector<std::string> kDeadEtcd = {"--etcd-endpoint", "https://127.0.0.1:1"};
+
+void suspend(ControlPlane& plane, const std::string& policy, bool yes) {
+  const RunResult patched =
+      plane.api().kubectl({"-n", kNamespace, "patch", "metadatabackuppolicy", policy, "--type",
+                           "merge", "-p", fmt::format("{{\"spec\":{{\"suspend\":{}}}}}", yes)});
+  REQUIRE_MESSAGE(patched.ok(), patched.err);
+}
+
+double seconds_between(const Json& from, const Json& to) {
+  const auto start = parse_time(from.get<std::string>());
+  const auto end = parse_time(to.get<std::string>());
+  REQUIRE(start.has_value());
+  REQUIRE(end.has_value());
+  return std::chrono::duration<double>(*end - *start).count();
+}
+
+using Values = std::map<std::string, double>;
+
+// What a query must give by the status, by the label that tells its series apart.
+struct Expected {
+  std::string label;  // empty: there is one series
+  std::function<Values(const Json& status)> values;
+  double tolerance = 0;
+};
+
+Expected of_policy(const std::function<double(const Json& status, const Json& policy)>& value,
+                   double tolerance = 0) {
+  return {"",
+          [value](const Json& s) {
+            return Values{{"", value(s, s.at("policies")[0])}};
+          },
+          tolerance};
+}
+
+Expected of_location(const std::function<double(const Json& status, const Json& location)>& value,
+                     double tolerance = 0) {
+  return {"",
+          [value](const Json& s) {
+            return Values{{"", value(s, s.at("locations")[0])}};
+          },
+          tolerance};
+}
+
+Expected policy_field(const std::string& pointer, double tolerance = 0) {
+  return of_policy(
+      [=](const Json&, const Json& policy) {
+        return policy.at(Json::json_pointer(pointer)).get<double>();
+      },
+      tolerance);
+}
+
+Expected location_field(const std::string& pointer) {
+  return of_location([=](const Json&, const Json& location) {
+    return location.at(Json::json_pointer(pointer)).get<double>();
+  });
+}
+
+Values findings_by_severity(const Json& status) {
+  Values counts = {{"info", 0}, {"warning", 0}, {"error", 0}};
+  for (const Json& finding : status.at("findings")) ++counts[finding.at("severity")];
+  return counts;
+}
+
+Values certificates(const Json& status) {
+  Values left;
+  for (const Json& one : status.at("policies")[0].at("certificates")) {
+    left[one.at("name")] = seconds_between(status.at("time"), one.at("notAfter"));
+  }
+  return left;
+}
+
+constexpr double kSeconds = 15;  // between the two looks
+
+// By the panel's title, and the query's letter where it has more than one.
+const std::map<std::string, Expected>& expectations() {
+  static const std::map<std::string, Expected> expected = {
+      {"Last good backup", policy_field("/ageSeconds", kSeconds)},
+      {"Late",
+       of_policy([](const Json& s,
+                    const Json& p) { return seconds_between(p.at("lateAfter"), s.at("time")); },
+                 kSeconds)},
+      {"Next backup",
+       of_policy([](const Json& s,
+                    const Json& p) { return seconds_between(s.at("time"), p.at("nextDue")); },
+                 kSeconds)},
+      {"Findings", {"severity", findings_by_severity}},
+      {"Last attempt",
+       of_policy([](const Json&, const Json& p) { return p.at("backupStatus") == "Failed"; })},
+      {"Suspended",
+       of_policy([](const Json&, const Json& p) { return p.at("suspended").get<bool>(); })},
+      {"Repository opens",
+       of_location([](const Json&, const Json& l) { return l.at("problem") == ""; })},
+      {"API server answers", of_policy([](const Json&, const Json&) { return 1; })},
+      {"Age of the last good backup", policy_field("/ageSeconds", kSeconds)},
+      // An estimate that Prometheus makes of its samples.
+      {"Backups a day A", policy_field("/totals/succeeded", 0.5)},
+      {"Backups a day B", policy_field("/totals/failed", 0.5)},
+      {"Backups so far A", policy_field("/totals/succeeded")},
+      {"Backups so far B", policy_field("/totals/failed")},
+      {"Failures in a row", policy_field("/totals/failuresInRow")},
+      {"Size of the last good backup A", policy_field("/totalBytesProcessed")},
+      {"Size of the last good backup B", policy_field("/dataAdded")},
+      {"Size of the last good backup C", policy_field("/totals/lastStoredBytes")},
+      {"Duration of the last good backup", policy_field("/durationSeconds", 1e-9)},
+      {"Size of the repository", location_field("/bytes")},
+      {"Snapshots A", policy_field("/snapshots")},
+      {"Snapshots B", location_field("/snapshots")},
+      {"Locks A", location_field("/locks")},
+      {"Locks B", location_field("/staleLocks")},
+      {"Age of the oldest lock", of_location([](const Json&, const Json& l) {
+         return l.at("oldestLock").is_null() ? 0 : 1;
+       })},
+      {"Last check", of_location(
+                         [](const Json& s, const Json& l) {
+                           return seconds_between(l.at("lastCheck").at("time"), s.at("time"));
+                         },
+                         kSeconds)},
+      {"Damage at the last check", of_location([](const Json&, const Json& l) {
+         return l.at("lastCheck").at("damaged").get<bool>();
+       })},
+      {"Prune", of_location([](const Json&, const Json& l) { return l.at("pruneFailure") != ""; })},
+      {"Passwords", location_field("/keys")},
+      {"Certificates are good for", {"certificate", certificates, kSeconds}},
+      {"Policies", of_policy([](const Json&, const Json&) { return 1; })},
+  };
+  return expected;
+}
+
+std::string with_all_chosen(std::string expression) {
+  for (const char* variable : {"$policy", "$location"}) {
+    const std::size_t at = expression.find(variable);
+    if (at != std::string::npos) expression.replace(at, std::string(variable).size(), ".*");
+  }
+  return expression;
+}
+
+Values answer_of(const Prometheus& prometheus, const std::string& expression,
+                 const std::string& label) {
+  Values values;
+  for (const Json& series : prometheus.query(with_all_chosen(expression))) {
+    const std::string name = label.empty() ? "" : series.at("metric").at(label).get<std::string>();
+    CHECK_MESSAGE(values.count(name) == 0, expression);
+    values[name] = std::stod(series.at("value")[1].get<std::string>());
+  }
+  return values;
+}
+
+bool agree(const Values& answer, const Values& expected, double tolerance) {
+  return answer.size() == expected.size() &&
+         std::all_of(expected.begin(), expected.end(), [&](const auto& one) {
+           const auto found = answer.find(one.first);
+           return found != answer.end() && std::abs(found->second - one.second) <= tolerance;
+         });
+}
+
+std::string text_of(const Values& values) {
+  std::string text;
+  for (const auto& [name, value] : values) text += fmt::format(" {}={}", name, value);
+  return text;
+}
+
+// Each query of the dashboard finds data, and what `status` says at the same time.
+void check_dashboard(Watched& watched) {
+  const Json dashboard = parse_json(read_text(kFolder / "dashboard.json"), "dashboard.json");
+  CHECK(dashboard.at("schemaVersion") == 42);
+  std::size_t tried = 0;
+  for (const Json& panel : dashboard.at("panels")) {
+    if (panel.at("type") == "row") continue;
+    const Json& targets = panel.at("targets");
+    for (const Json& target : targets) {
+      std::string title = panel.at("title").get<std::string>();
+      if (targets.size() > 1) title += " " + target.at("refId").get<std::string>();
+      CAPTURE(title);
+      const auto found = expectations().find(title);
+      REQUIRE(found != expectations().end());
+      const Expected& expected = found->second;
+      const std::string expression = target.at("expr").get<std::string>();
+      Values answer;
+      Values wanted;
+      const bool same = eventually([&] {
+        answer = answer_of(watched.prometheus(), expression, expected.label);
+        wanted = expected.values(watched.status());
+        return agree(answer, wanted, expected.tolerance);
+      });
+      CHECK_MESSAGE(same, (expression + " gives" + text_of(answer) + ", not" + text_of(wanted)));
+      CHECK_FALSE(answer.empty());
+      ++tried;
+    }
+  }
+  CHECK(tried == expectations().size());
+}
+
+}  // namespace
+
+TEST_CASE("monitoring: backups succeed, fail and stay away; alerts and dashboard tell") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("prometheus");
+  KUBEDR_NEEDS("restic-0.18");
+  Watched watched;
+  ControlPlane& plane = watched.plane();
+  watched.check_fires("KubedrNotInitialized");
+  watched.check_fires("KubedrNeverBackedUp");
+  watched.check_stops("KubedrAbsent");
+  watched.run({"init", kPolicy});
+  watched.backup(0);
+  watched.run({"check", "--location", kPolicy});
+  watched.check_stops("KubedrNotInitialized");
+  watched.check_stops("KubedrNeverBackedUp");
+  watched.check_stops("KubedrFindings");
+  CHECK(watched.prometheus().firing().empty());
+
+  watched.backup(0);
+  watched.backup(20, kDeadEtcd);
+  watched.check_fires("KubedrBackupFailed");
+  CHECK_FALSE(watched.fires("KubedrBackupsFailing"));
+  watched.backup(20, kDeadEtcd);
+  watched.backup(20, kDeadEtcd);
+  watched.check_fires("KubedrBackupsFailing");
+  watched.check_fires("KubedrFindings");
+  check_dashboard(watched);
+
+  watched.backup(0);
+  watched.check_stops("KubedrBackupFailed");
+  watched.check_stops("KubedrBackupsFailing");
+  watched.check_stops("KubedrFindings");
+
+  // The gap: nothing since two hours ago, and the schedule wants one every ten minutes.
+  age_backups(plane, kPolicy, std::chrono::hours(2));
+  watched.check_fires("KubedrBackupLate");
+  CHECK(watched.status().at("policies")[0].at("ageSeconds").get<double>() > 7000);
+  watched.backup(0);
+  watched.check_stops("KubedrBackupLate");
+  check_dashboard(watched);
+
+  suspend(plane, kPolicy, true);
+  watched.check_fires("KubedrSuspended");
+  suspend(plane, kPolicy, false);
+  watched.check_stops("KubedrSuspended");
+
+  watched.stop_listening();
+  watched.check_fires("KubedrAbsent");
+  watched.listen();
+  watched.check_stops("KubedrAbsent");
+
+  plane.s3().stop();
+  watched.check_fires("KubedrRepositoryDown");
+  plane.s3().restart();
+  watched.check_stops("KubedrRepositoryDown");
 }

@@ -66,7 +66,8 @@ std::string Prometheus::value(const std::string& expression) const {
 
 std::vector<std::string> Prometheus::firing() const {
   std::vector<std::string> names;
-  for (const Json& alert : ask("/api/v1/alerts").at("alerts")) {
+  const Json answer = ask("/api/v1/alerts");
+  for (const Json& alert : answer.at("alerts")) {
     if (alert.at("state") == "firing") {
       names.push_back(alert.at("labels").at("alertname").get<std::string>());
     }
