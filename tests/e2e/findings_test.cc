@@ -1,0 +1,440 @@
+// Each finding of `status`: brought about for real, and gone when what it says was done.
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "e2e/faults.h"
+#include "support/server.h"
+
+using namespace kubedr;
+using namespace kubedr::test;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A policy, and somebody at a shell who does what its findings say, word by word.
+class Story {
+ public:
+  explicit Story(std::string name, const std::map<std::string, std::string>& spec = {},
+                 ControlPlane& plane = ControlPlane::shared())
+      : plane_(plane), name_(std::move(name)) {
+    plane_.add_policy(name_, spec);
+    fs::create_directories(home_ / "bin");
+    fs::create_symlink(KUBEDR_BINARY, home_ / "bin/kubectl-kubedr");
+    fs::create_symlink(find_server("kubectl"), home_ / "bin/kubectl");
+  }
+
+  ControlPlane& plane() const { return plane_; }
+
+  const std::string& name() const { return name_; }
+
+  void run(std::vector<std::string> args) const {
+    const RunResult result = plane_.kubedr(std::move(args));
+    REQUIRE_MESSAGE(result.ok(), (result.out + result.err));
+  }
+
+  void init() const { run({"init", name_}); }
+
+  void backup(std::vector<std::string> flags = {}) const {
+    flags.insert(flags.begin(), {"backup", name_});
+    run(std::move(flags));
+  }
+
+  void kubectl(std::vector<std::string> args) const {
+    args.insert(args.begin(), {"-n", kNamespace});
+    const RunResult result = plane_.api().kubectl(args);
+    REQUIRE_MESSAGE(result.ok(), result.err);
+  }
+
+  void patch_spec(const Json& spec) const {
+    kubectl({"patch", "metadatabackuppolicy", name_, "--type", "merge", "-p",
+             Json({{"spec", spec}}).dump()});
+  }
+
+  void write(const std::string& file, const std::string& text) const { home_.write(file, text); }
+
+  Json status(const std::vector<std::string>& flags = {"--deep"}) const {
+    std::vector<std::string> args = {"status", name_, "-o", "json", "--fail-on", "never"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    return parsed(plane_.kubedr(args));
+  }
+
+  // The finding of that code; null where there is none.
+  Json finding(const std::string& code, const std::vector<std::string>& flags = {"--deep"}) const {
+    const Json document = status(flags);
+    for (const Json& one : document.at("findings")) {
+      if (one.at("code") == code) return one;
+    }
+    return nullptr;
+  }
+
+  // It is there, tells that, and with it the exit code is as its severity wants.
+  Json check_there(const std::string& code, const std::string& severity, const std::string& text,
+                   const std::vector<std::string>& flags = {"--deep"}) const {
+    CAPTURE(code);
+    const Json found = finding(code, flags);
+    REQUIRE_MESSAGE(found.is_object(), status(flags).dump(2));
+    CHECK(found.at("severity") == severity);
+    CHECK_MESSAGE(has(found.at("message").get<std::string>(), text), found.dump(2));
+    std::vector<std::string> args = {"status", name_};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const RunResult table = plane_.kubedr(args);
+    CHECK(has(table.out, found.at("message").get<std::string>()));
+    if (severity == "error") CHECK(table.exit.code == 5);
+    return found;
+  }
+
+  // Types the remedy, `more` behind it, in a folder with what it may name; then it must be gone.
+  void check_mended(const Json& found, const std::string& more = "",
+                    const std::vector<std::string>& flags = {"--deep"}) const {
+    const std::string remedy = found.at("remedy").get<std::string>();
+    ProcessOptions options;
+    options.cwd = home_.path();
+    options.env = {{"PATH", (home_ / "bin").string() + ":" + std::getenv("PATH")},
+                   {"HOME", home_.path().string()},
+                   {"KUBECONFIG", plane_.api().kubeconfig().string()}};
+    const RunResult typed =
+        test::run({"bash", "-c", "set -eo pipefail; " + remedy + " " + more}, options);
+    CHECK_MESSAGE(typed.ok(), (remedy + "\n" + typed.out + typed.err));
+    const Json left = finding(found.at("code").get<std::string>(), flags);
+    CHECK_MESSAGE(left.is_null(), left.dump(2));
+  }
+
+  // The files that the remedy for a Secret takes its values from.
+  void write_location_keys() const {
+    write("access_key", plane_.s3().access_key());
+    write("secret_key", plane_.s3().secret_key());
+    write("restic_repo_password", kPassword);
+  }
+
+  void write_etcd_keys() const {
+    write("ca.crt", plane_.etcd().ca_pem());
+    write("client.crt", plane_.etcd().client_cert_pem());
+    write("client.key", plane_.etcd().client_key_pem());
+  }
+
+  // A value of one of its Secrets is another from now on.
+  void change_secret(const std::string& secret, const std::string& key,
+                     const std::string& value) const {
+    kubectl({"patch", "secret", secret, "--type", "merge", "-p",
+             Json({{"stringData", {{key, value}}}}).dump()});
+  }
+
+ private:
+  ControlPlane& plane_;
+  const std::string name_;
+  TempDir home_;
+};
+
+const std::vector<std::string> kDeadEtcd = {"--etcd-endpoint", "https://127.0.0.1:1"};
+
+std::string big_text(std::size_t bytes) {
+  std::string text(bytes, 'x');
+  for (std::size_t i = 0; i < bytes; i += 64) text[i] = static_cast<char>('a' + i / 64 % 26);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("finding: not initialized, never backed up") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("new");
+  for (const auto& flags : {std::vector<std::string>{}, {"--deep"}}) {
+    story.check_there("not-initialized", "error", "no repository", flags);
+    story.check_there("never-backed-up", "error", "no backup has ever succeeded", flags);
+  }
+  story.check_mended(story.finding("not-initialized"));
+  story.check_mended(story.finding("never-backed-up"));
+}
+
+TEST_CASE("finding: a backup failed, and more since") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("failing");
+  story.init();
+  story.backup();
+  std::vector<std::string> args = {"backup", "failing"};
+  args.insert(args.end(), kDeadEtcd.begin(), kDeadEtcd.end());
+  CHECK(story.plane().kubedr(args).exit.code == 20);
+  CHECK_FALSE(has(story.finding("backup-failed").at("message").get<std::string>(), "since"));
+  CHECK(story.plane().kubedr(args).exit.code == 20);
+  const Json found = story.check_there("backup-failed", "error", "https://127.0.0.1:1",
+                                       std::vector<std::string>());
+  CHECK(has(found.at("message").get<std::string>(), "the last 2 failed, since 20"));
+  story.check_mended(found);
+}
+
+TEST_CASE("finding: the last good backup is too old for the schedule") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("restic-0.18");
+  const Story story("overdue");
+  story.init();
+  story.backup();
+  age_backups(story.plane(), "overdue", std::chrono::hours(3));
+  CHECK(story.finding("backup-late", {"--max-age", "4h"}).is_null());
+  story.check_mended(story.check_there("backup-late", "error", "last good backup is 3h", {}));
+}
+
+TEST_CASE("finding: a backup is less than half of what they were") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const TempDir certificates;
+  certificates.write("ca.crt", "none, and nobody minds\n");
+  const Story story("shrunk", {{"certsDir", certificates.path().string()}});
+  story.init();
+  story.backup();
+  const std::size_t size =
+      story.status().at("policies")[0].at("totalBytesProcessed").get<std::size_t>();
+  const fs::path large = certificates.write("large", big_text(2 * size));
+  story.backup();
+  CHECK(story.finding("backup-shrunk").is_null());
+  fs::rename(large, certificates / "../kubedr-large");
+  story.backup();
+  for (const auto& flags : {std::vector<std::string>{}, {"--deep"}}) {
+    story.check_there("backup-shrunk", "warning", "is all in certsDir?", flags);
+  }
+  fs::rename(certificates / "../kubedr-large", large);
+  story.check_mended(story.finding("backup-shrunk"));
+}
+
+TEST_CASE("finding: a backup is too small for any API server, and of another etcd") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("small");
+  story.init();
+  const EtcdServer empty;
+  story.backup({"--any-etcd", "--etcd-endpoint", empty.endpoint(), "--no-certs"});
+  const Json small = story.check_there("backup-small", "warning", "less than any API server's");
+  CHECK(story.finding("other-etcd").is_null());
+  story.check_mended(small);
+  story.check_mended(story.check_there("other-etcd", "warning", "the last backup is of etcd "));
+}
+
+TEST_CASE("finding: a record without its snapshot, a snapshot without its record") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("unrecorded");
+  story.init();
+  story.backup();
+  story.backup();
+  story.plane().apply(fmt::format(R"(
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: MetadataBackupRecord
+metadata: {{name: mbr-00000bad, namespace: {}}}
+spec: {{snapshotId: 00000bad, policy: unrecorded, backuploc: unrecorded}}
+)",
+                                  kNamespace));
+  story.check_mended(
+      story.check_there("record-without-snapshot", "error", "00000bad is not in the repository"),
+      "--yes");
+  story.kubectl({"delete", "metadatabackuprecord",
+                 story.plane()
+                     .get("metadatabackuppolicy", "unrecorded")
+                     .at("status")
+                     .at("mbrName")
+                     .get<std::string>()});
+  story.check_mended(story.check_there("snapshot-without-record", "warning", "has no record"),
+                     "--yes");
+}
+
+TEST_CASE("finding: locks, of somebody who is gone and of somebody who wants to be alone") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("locks-found");
+  story.init();
+  char host[256] = {};
+  REQUIRE(gethostname(host, sizeof host - 1) == 0);
+  const SystemClock clock;
+  const auto bucket = [&] { return open_bucket(story.plane().s3(), "locks-found", clock); };
+  {
+    const HeldLock exclusive(bucket(), "elsewhere", std::chrono::minutes(1), Exclusive::yes);
+    CHECK(story.finding("stale-lock").is_null());
+    story.check_mended(story.check_there("locked", "info",
+                                         "root@elsewhere (process 1) has locked the repository"));
+  }
+  constexpr std::int64_t kNobody = 0x7fffff00;
+  const HeldLock gone(bucket(), host, std::chrono::minutes(1), Exclusive::no, kNobody);
+  CHECK(story.finding("locked").is_null());
+  story.check_mended(story.check_there("stale-lock", "warning", "1 lock of somebody who is gone"));
+}
+
+TEST_CASE("finding: credentials of a location that are wrong or not there") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("refused");
+  story.init();
+  story.backup();
+  story.write_location_keys();
+  story.change_secret("refused-creds", "secret_key", "not-the-one-it-should-be");
+  story.check_mended(story.check_there("credentials-refused", "error", "SignatureDoesNotMatch"));
+  story.change_secret("refused-creds", "restic_repo_password", "not the one it should be");
+  story.check_mended(story.check_there("wrong-password", "error", "wrong password"));
+  story.kubectl({"delete", "secret", "refused-creds"});
+  story.check_mended(
+      story.check_there("credentials-missing", "error", "secret \"refused-creds\" not found"));
+}
+
+TEST_CASE("finding: the Secret of etcd lacks a key, or has one of another certificate") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("keyless");
+  story.init();
+  story.backup();
+  CHECK(story.finding("etcd-credentials").is_null());
+  story.write_etcd_keys();
+  const Certificate other = story.plane().etcd().certificates().issue({"root"});
+  story.change_secret("keyless-etcd", "client.key", other.key_pem);
+  story.check_mended(story.check_there("etcd-credentials", "error", "is not the key of its"));
+  story.change_secret("keyless-etcd", "ca.crt", "what is this\n");
+  story.check_mended(story.check_there("etcd-credentials", "error", "ca.crt is no certificate"));
+  story.kubectl({"delete", "secret", "keyless-etcd"});
+  story.check_mended(story.check_there("etcd-credentials", "error", "not found"));
+}
+
+TEST_CASE("finding: a certificate of etcd's client expires, or has") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("expiring");
+  story.init();
+  story.backup();
+  // A client's that lasts: those of the test's own servers live for a day.
+  const auto issue = [&](std::chrono::hours valid) {
+    CertificateRequest request{"root"};
+    request.valid_from = -std::chrono::hours(24 * 30);
+    request.valid_until = valid;
+    return story.plane().etcd().certificates().issue(request);
+  };
+  const auto put = [&](const Certificate& certificate) {
+    story.change_secret("expiring-etcd", "client.crt", certificate.certificate_pem);
+    story.change_secret("expiring-etcd", "client.key", certificate.key_pem);
+  };
+  const auto client = [](const Json& found) {
+    return found.is_object() && has(found.at("message").get<std::string>(), "client.crt");
+  };
+  put(issue(std::chrono::hours(24 * 5)));
+  CHECK(has(story.status().dump(), "client.crt in secret expiring-etcd expires in 4d23h"));
+  put(issue(-std::chrono::hours(1)));
+  const Json found = story.check_there("certificate-expired", "error",
+                                       "client.crt in secret expiring-etcd has expired");
+  CHECK(client(found));
+  const Certificate renewed = issue(std::chrono::hours(24 * 365));
+  story.write("ca.crt", story.plane().etcd().ca_pem());
+  story.write("client.crt", renewed.certificate_pem);
+  story.write("client.key", renewed.key_pem);
+  story.check_mended(found);
+  CHECK_FALSE(has(story.status().dump(), "client.crt in secret expiring-etcd"));
+}
+
+TEST_CASE("finding: a certificate in the last backup expires") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const TempDir pki;
+  const Certificates authority;
+  const auto issue = [&](std::chrono::hours valid) {
+    CertificateRequest request{"kube-apiserver"};
+    request.valid_until = valid;
+    return authority.issue(request).certificate_pem;
+  };
+  pki.write("apiserver.crt", issue(std::chrono::hours(24 * 3)));
+  const Story story("old-pki", {{"certsDir", pki.path().string()}});
+  story.init();
+  story.backup();
+  const auto told = [&] { return has(story.status().dump(), "apiserver.crt of the last backup"); };
+  CHECK(told());
+  const Json document = story.status();
+  Json found;
+  for (const Json& one : document.at("findings")) {
+    if (has(one.at("message").get<std::string>(), "apiserver.crt of the last")) found = one;
+  }
+  REQUIRE(found.is_object());
+  CHECK(found.at("code") == "certificate-expires");
+  CHECK(found.at("severity") == "warning");
+  CHECK(has(found.at("message").get<std::string>(), "expires in 2d23h"));
+  pki.write("apiserver.crt", issue(std::chrono::hours(24 * 365)));
+  CHECK(found.at("remedy") == "kubectl kubedr backup old-pki");
+  story.backup();
+  CHECK_FALSE(told());
+}
+
+TEST_CASE("finding: more snapshots than the policy keeps") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("behind", {{"retainNumBackups", "1"}});
+  story.init();
+  for (int i = 0; i < 4; ++i) story.backup({"--retention", "never"});
+  story.check_mended(
+      story.check_there("retention-behind", "warning", "4 snapshots, and 1 are to be kept"));
+  CHECK(story.status().at("policies")[0].at("snapshots") == 1);
+}
+
+TEST_CASE("finding: a policy is suspended") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("asleep");
+  story.init();
+  story.backup();
+  story.patch_spec({{"suspend", true}});
+  story.check_mended(story.check_there("suspended", "warning", "backups are suspended", {}));
+}
+
+TEST_CASE("finding: one password only opens the repository") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("one-key");
+  story.init();
+  story.write("escrow", "for the safe");
+  story.check_mended(story.check_there("single-key", "info", "one password only"),
+                     "--new-password-file escrow");
+}
+
+TEST_CASE("finding: the clocks of the API server and of S3 differ from ours") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS_PROGRAM("faketime");
+  const Story story("clocks");
+  story.init();
+  story.backup();
+  const auto seen_by = [&](const std::string& clock) {
+    ProcessOptions options;
+    options.env = {{"HOME", "/nowhere"}};
+    const RunResult result = run({"faketime", "-f", clock, KUBEDR_BINARY, "status", "clocks",
+                                  "--deep", "-o", "json", "--fail-on", "never", "--no-cache",
+                                  "--kubeconfig=" + story.plane().api().kubeconfig().string()},
+                                 options);
+    return parsed(result).at("findings");
+  };
+  const auto skews = [](const Json& findings) {
+    std::map<std::string, std::string> messages;
+    for (const Json& one : findings) {
+      if (one.at("code") == "clock-skew") messages[one.at("object")] = one.at("message");
+    }
+    return messages;
+  };
+  auto found = skews(seen_by("+10m"));
+  REQUIRE(found.size() == 2);
+  CHECK(has(found.at("apiserver"), "the API server's clock is 10m behind this machine's"));
+  CHECK(has(found.at("backuplocation/clocks"), "the store's clock is 10m behind this machine's"));
+  found = skews(seen_by("-10m"));
+  REQUIRE(found.size() == 2);
+  CHECK(has(found.at("apiserver"), " ahead of this machine's"));
+  // The remedy is the right time.
+  CHECK(skews(seen_by("+0m")).empty());
+}
+
+TEST_CASE("finding: encrypted Secrets, and no certificates beside them") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const TempDir folder;
+  const auto encryption = folder.write("enc/encryption.yaml", R"(
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aescbc: {keys: [{name: one, secret: bm90IGEgc2VjcmV0LCAzMiBieXRlcyBsb25nIG9rPz8=}]}
+  - identity: {}
+)");
+  ControlPlane plane({"--encryption-provider-config=" + encryption.string()});
+  const Story story("encrypted", {{"certsDir", ""}}, plane);
+  story.init();
+  story.backup();
+  const Json found =
+      story.check_there("secrets-unreadable", "warning", "the API server encrypts Secrets");
+  story.patch_spec({{"certsDir", (folder / "enc").string()}});
+  story.check_mended(found);
+}
