@@ -10,12 +10,14 @@
 #include "cmd/print.h"
 #include "cmd/wire.h"
 #include "workflow/browse.h"
+#include "workflow/count.h"
 
 namespace kubedr::cmd {
 namespace {
 
 struct Arguments {
   workflow::Whose whose;
+  std::string mode;
 };
 
 double ratio(std::uint64_t plain, std::uint64_t stored) {
@@ -68,8 +70,72 @@ std::string result_text(const workflow::StatsReport& report, const Context& cont
   return text + table.text(!context.flags.no_headers);
 }
 
+workflow::CountMode mode_of(const std::string& name) {
+  if (name == "files-by-contents") return workflow::CountMode::files_by_contents;
+  if (name == "blobs-per-file") return workflow::CountMode::blobs_per_file;
+  if (name == "raw-data") return workflow::CountMode::raw_data;
+  return workflow::CountMode::restore_size;
+}
+
+// restic's three, of raw data that can be compressed.
+struct Compression {
+  explicit Compression(const workflow::Counted& counted)
+      : ratio(cmd::ratio(counted.compressed_uncompressed_bytes, counted.compressed_bytes)),
+        progress(100 *
+                 cmd::ratio(counted.compressed_uncompressed_bytes, counted.uncompressed_bytes)),
+        space_saving(100 - 100 * cmd::ratio(counted.bytes, counted.uncompressed_bytes)) {}
+
+  double ratio;
+  double progress;      // percent of the bytes that are in compressed blobs
+  double space_saving;  // percent
+};
+
+Json counted_json(const workflow::Counted& counted, const std::string& mode) {
+  Json json = {{"mode", mode},
+               {"snapshotsCount", counted.snapshots},
+               {"totalFileCount", counted.files},
+               {"totalBlobCount", counted.blobs},
+               {"totalSize", counted.bytes}};
+  if (counted.uncompressed_bytes == 0) return json;
+  const Compression compression(counted);
+  json["totalUncompressedSize"] = counted.uncompressed_bytes;
+  json["compressionProgress"] = compression.progress;
+  json["compressionRatio"] = compression.ratio;
+  json["compressionSpaceSaving"] = compression.space_saving;
+  return json;
+}
+
+// As restic writes it, which leaves out what is 0.
+std::string counted_text(const workflow::Counted& counted, const std::string& mode) {
+  std::string text = fmt::format("Stats in {} mode:\n", mode);
+  const auto line = [&](const char* what, const std::string& value) {
+    text += fmt::format("{:>24}:  {}\n", what, value);
+  };
+  line("Snapshots processed", std::to_string(counted.snapshots));
+  if (counted.blobs > 0) line("Total Blob Count", std::to_string(counted.blobs));
+  if (counted.files > 0) line("Total File Count", std::to_string(counted.files));
+  if (counted.uncompressed_bytes > 0) {
+    line("Total Uncompressed Size", human_size(counted.uncompressed_bytes));
+  }
+  line("Total Size", human_size(counted.bytes));
+  if (counted.uncompressed_bytes == 0) return text;
+  const Compression compression(counted);
+  line("Compression Progress", fmt::format("{:.2f}%", compression.progress));
+  if (compression.ratio > 0) line("Compression Ratio", fmt::format("{:.2f}x", compression.ratio));
+  line("Compression Space Saving", fmt::format("{:.2f}%", compression.space_saving));
+  return text;
+}
+
 int run(const Arguments& arguments, const Context& context) {
   const Wired wired(context);
+  if (!arguments.mode.empty()) {
+    const workflow::Counted counted =
+        workflow::count(wired.services(), arguments.whose, mode_of(arguments.mode), context.call);
+    context.print(context.as_document()
+                      ? document(counted_json(counted, arguments.mode), context.flags.output)
+                      : counted_text(counted, arguments.mode));
+    return 0;
+  }
   const workflow::StatsReport report =
       workflow::stats(wired.services(), arguments.whose, context.call);
   context.print(context.as_document() ? document(result_json(report), context.flags.output)
@@ -84,10 +150,15 @@ void add_stats(CLI::App& root, Action& action) {
       root.add_subcommand("stats", "What a repository holds, for whom, and how fast it grows");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
+  verb->add_option("--mode", arguments->mode,
+                   "Count as restic does: restore-size, files-by-contents, blobs-per-file or "
+                   "raw-data")
+      ->check(CLI::IsMember({"restore-size", "files-by-contents", "blobs-per-file", "raw-data"}));
   add_whose_flags(*verb, arguments->whose);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr stats --location local-minio\n"
+      "  kubectl kubedr stats --mode raw-data\n"
       "  kubectl kubedr stats -o json\n\n"
       "STORED is what a policy's backups take, OWN what would be free without them.");
   verb->callback([&action, arguments] {
