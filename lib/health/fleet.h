@@ -82,7 +82,7 @@ struct Fleet {
   std::vector<SeenLocation> locations;
   std::vector<crd::Policy> policies;
   std::vector<crd::Record> records;
-  std::vector<SeenCertificate> certificates;    // where the repositories were looked into too
+  std::vector<SeenCertificate> certificates;  // where the repositories were looked into too
   std::vector<SeenSchedule> schedules;
   std::vector<SeenProblem> etcd_problems;       // likewise
   std::vector<std::string> malformed;           // objects nobody can read, with the reason
