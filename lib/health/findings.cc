@@ -73,7 +73,7 @@ void take_last_from_records(const Fleet& fleet, const crd::Policy& policy, Polic
 // Sizes of the last good backups, in their order: from the repository where it was looked into.
 std::vector<std::uint64_t> recent_sizes(const Fleet& fleet, const crd::Policy& policy) {
   const SeenLocation* seen = location_of(fleet, policy);
-  if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) {
+  if (seen == nullptr || !seen->repository || !seen->repository->seen) {
     return policy.totals ? policy.totals->recent_sizes : std::vector<std::uint64_t>();
   }
   std::vector<std::uint64_t> sizes;

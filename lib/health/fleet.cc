@@ -45,7 +45,7 @@ bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
 
 std::optional<std::uint64_t> snapshots_of(const Fleet& fleet, const crd::Policy& policy) {
   const SeenLocation* seen = location_of(fleet, policy);
-  if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) {
+  if (seen == nullptr || !seen->repository || !seen->repository->seen) {
     return std::nullopt;
   }
   const auto& snapshots = seen->repository->snapshots;

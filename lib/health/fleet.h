@@ -36,6 +36,7 @@ struct SeenRepository {
   std::string problem;                  // why it could not be opened; empty: it could
   ErrorKind problem_kind = ErrorKind::failed;
   std::string remedy;
+  bool seen = false;  // what follows was, at `looked`: now, or before the problem
   std::size_t keys = 0;
   std::size_t locks = 0;
   std::size_t stale_locks = 0;  // whose holders are gone
@@ -77,6 +78,7 @@ struct SeenSchedule {
 
 struct Fleet {
   WallTime now{};
+  bool watched = false;              // asked again and again, so that `now` goes on
   std::optional<WallTime> surveyed;  // when the cluster was asked last, and answered
   std::string problem;               // why it cannot be asked since; empty: it can
   std::vector<SeenLocation> locations;

@@ -162,12 +162,18 @@ void add_last_good(Families& families, const Labels& labels, const crd::Policy& 
   }
 }
 
-void add_times(Families& families, const Labels& labels, WallTime now, const PolicyHealth& health) {
+// An age that is written down once would never grow.
+void add_age(Families& families, const Labels& labels, const Fleet& fleet,
+             const PolicyHealth& health) {
+  if (!fleet.watched || !health.last_good) return;
+  families.gauge("kubedr_backup_age_seconds", "How old the last good backup is.", labels,
+                 seconds_in(fleet.now - *health.last_good));
+}
+
+void add_times(Families& families, const Labels& labels, const PolicyHealth& health) {
   if (health.last_good) {
     families.gauge("kubedr_backup_last_success_timestamp_seconds", "When the last good backup was.",
                    labels, seconds_of(*health.last_good));
-    families.gauge("kubedr_backup_age_seconds", "How old the last good backup is.", labels,
-                   seconds_in(now - *health.last_good));
   }
   if (health.last_attempt) {
     families.gauge("kubedr_backup_last_attempt_timestamp_seconds",
@@ -211,19 +217,20 @@ void add_policy(Families& families, const Fleet& fleet, const crd::Policy& polic
   families.gauge("kubedr_policy_info", "A policy, where it stores and when.", info, 1);
   families.gauge("kubedr_policy_suspended", "Whether the policy is suspended.", labels,
                  flag(policy.suspend));
-  add_times(families, labels, fleet.now, health);
+  add_times(families, labels, health);
+  add_age(families, labels, fleet, health);
   if (policy.totals) add_totals(families, labels, *policy.totals);
   add_last_good(families, labels, policy, health);
   add_snapshots(families, labels, fleet, policy);
 }
 
-void add_repository(Families& families, const Labels& labels, WallTime now,
+void add_repository(Families& families, const Labels& labels, const Fleet& fleet,
                     const SeenRepository& seen) {
   families.gauge("kubedr_repository_up", "Whether the repository could be opened.", labels,
                  flag(seen.problem.empty()));
   families.gauge("kubedr_repository_look_timestamp_seconds",
                  "When the repository was looked into last.", labels, seconds_of(seen.looked));
-  if (!seen.problem.empty()) return;
+  if (!seen.seen) return;
   families.gauge("kubedr_repository_snapshots", "Snapshots in the repository, whosever they are.",
                  labels, number(std::uint64_t{seen.snapshots.size()}));
   families.gauge("kubedr_repository_size_bytes", "Bytes of all packs in the repository.", labels,
@@ -235,10 +242,11 @@ void add_repository(Families& families, const Labels& labels, WallTime now,
   families.gauge("kubedr_repository_stale_locks",
                  "Locks on the repository of somebody who is gone.", labels,
                  number(std::uint64_t{seen.stale_locks}));
+  if (!fleet.watched) return;
   // Without a lock the age is 0, so that an alert on it ends.
   families.gauge("kubedr_repository_oldest_lock_age_seconds",
                  "Seconds since the oldest lock was refreshed; 0 without one.", labels,
-                 seen.oldest_lock ? seconds_in(now - *seen.oldest_lock) : 0);
+                 seen.oldest_lock ? seconds_in(fleet.now - *seen.oldest_lock) : 0);
 }
 
 void add_location(Families& families, const Fleet& fleet, const SeenLocation& seen,
@@ -259,7 +267,7 @@ void add_location(Families& families, const Fleet& fleet, const SeenLocation& se
     families.gauge("kubedr_repository_last_check_failed", "Whether the last check found damage.",
                    labels, flag(check->damaged));
   }
-  if (seen.repository) add_repository(families, labels, fleet.now, *seen.repository);
+  if (seen.repository) add_repository(families, labels, fleet, *seen.repository);
 }
 
 void add_findings(Families& families, const Health& health) {

@@ -72,8 +72,7 @@ void Monitor::look_at_fleet(const Call& call) {
     if (is_due(fleet, seen)) due.push_back(&seen);
   }
   if (due.empty()) return;
-  // Whoever waits longest comes first, or a store that hangs would keep the others waiting for
-  // ever.
+  // Whoever waits longest comes first: else a store that hangs might keep the others waiting.
   const auto next_of = [&](const health::SeenLocation* seen) {
     const auto known = repositories_.find(name_of(seen->location.ref));
     return known == repositories_.end() ? SteadyTime() : known->second.next;
@@ -94,6 +93,7 @@ void Monitor::keep(const Name& name, Looked looked) {
   const auto known = repositories_.find(name);
   if (!looked.repository.problem.empty() && known != repositories_.end()) {
     known->second.repository.problem = looked.repository.problem;
+    known->second.repository.problem_kind = looked.repository.problem_kind;
     known->second.repository.remedy = looked.repository.remedy;
     known->second.next = looked.next;
     known->second.snapshots = looked.snapshots;
@@ -150,6 +150,7 @@ health::Fleet Monitor::fleet() const {
   const std::lock_guard guard(mutex_);
   health::Fleet fleet = fleet_;
   fleet.now = services_.clock.now();
+  fleet.watched = true;
   return fleet;
 }
 

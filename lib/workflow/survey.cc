@@ -215,6 +215,7 @@ RepositoryLook survey_repository(const Services& services, const crd::Location& 
         storage::FileKind::pack, [&](const storage::FileInfo& pack) { seen.bytes += pack.size; },
         bounded);
     seen.clock_offset = opened.store->clock_offset();
+    seen.seen = true;
     look_into_backups(opened, snapshots, cluster_uid, look, bounded);
   } catch (const Error& error) {
     call.require_live();
@@ -276,7 +277,7 @@ SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const 
 void complete_totals(health::Fleet& fleet) {
   for (crd::Policy& policy : fleet.policies) {
     const health::SeenLocation* seen = health::location_of(fleet, policy);
-    if (seen == nullptr || !seen->repository || !seen->repository->problem.empty()) continue;
+    if (seen == nullptr || !seen->repository || !seen->repository->seen) continue;
     if (!policy.totals) policy.totals = crd::Totals{};
     health::count_missed(*policy.totals, policy, seen->repository->snapshots, fleet.records);
   }

@@ -52,6 +52,7 @@ Fleet fleet_with_one_policy() {
   crd::count_success(*policy.totals, counted(snapshot('1', kGood)));
   crd::count_failure(*policy.totals, "x", kGood - std::chrono::hours(1));
   fleet.policies = {policy};
+  fleet.watched = true;
   return fleet;
 }
 
@@ -141,6 +142,7 @@ TEST_CASE("metrics: what alerts go by") {
 TEST_CASE("metrics: what a look into the repository adds, and one that failed") {
   Fleet fleet = fleet_with_one_policy();
   SeenRepository& seen = fleet.locations[0].repository.emplace();
+  seen.seen = true;
   seen.snapshots = {snapshot('1', kGood), snapshot('2', kGood, "other")};
   seen.looked = kNow;
   seen.keys = 2;
@@ -162,8 +164,21 @@ TEST_CASE("metrics: what a look into the repository adds, and one that failed") 
   seen.problem = "gone";
   text = text_of(fleet);
   CHECK(has_line(text, "kubedr_repository_up" + kLocation + " 0"));
-  CHECK_FALSE(names(text, "kubedr_repository_snapshots"));
+  CHECK(has_line(text, "kubedr_repository_snapshots" + kLocation + " 2"));  // as it was
   CHECK_FALSE(has_line(text, "kubedr_findings{severity=\"error\"} 0"));
+  seen.seen = false;
+  CHECK_FALSE(names(text_of(fleet), "kubedr_repository_snapshots"));
+}
+
+TEST_CASE("metrics: an age that is written once is left out: it would never grow") {
+  Fleet fleet = fleet_with_one_policy();
+  fleet.locations[0].repository.emplace().seen = true;
+  CHECK(names(text_of(fleet), "kubedr_backup_age_seconds"));
+  CHECK(names(text_of(fleet), "kubedr_repository_oldest_lock_age_seconds"));
+  fleet.watched = false;
+  CHECK_FALSE(names(text_of(fleet), "kubedr_backup_age_seconds"));
+  CHECK_FALSE(names(text_of(fleet), "kubedr_repository_oldest_lock_age_seconds"));
+  CHECK(names(text_of(fleet), "kubedr_backup_last_success_timestamp_seconds"));
 }
 
 TEST_CASE("metrics: a fleet that nobody could ask about says so, and nothing that it cannot know") {
