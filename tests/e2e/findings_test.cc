@@ -375,6 +375,17 @@ TEST_CASE("finding: a policy is suspended") {
   story.check_mended(story.check_there("suspended", "warning", "backups are suspended", {}));
 }
 
+TEST_CASE("finding: a CronJob is not as its policy says") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("drifted");
+  story.init();
+  story.backup();
+  story.run({"schedule", "drifted", "--image", "registry.example.com/kubectl-kubedr:1"});
+  CHECK(story.finding("schedule-differs").is_null());
+  story.patch_spec({{"schedule", "*/5 * * * *"}});
+  story.check_mended(story.check_there("schedule-differs", "warning", "policy says: schedule", {}));
+}
+
 TEST_CASE("finding: one password only opens the repository") {
   KUBEDR_NEEDS("kube-apiserver");
   const Story story("one-key");
@@ -429,7 +440,7 @@ resources:
   - aescbc: {keys: [{name: one, secret: bm90IGEgc2VjcmV0LCAzMiBieXRlcyBsb25nIG9rPz8=}]}
   - identity: {}
 )");
-  ControlPlane plane({"--encryption-provider-config=" + encryption.string()});
+  ControlPlane plane({}, {"--encryption-provider-config=" + encryption.string()});
   const Story story("encrypted", {{"certsDir", ""}}, plane);
   story.init();
   story.backup();

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "base/yaml.h"
+#include "crd/totals.h"
 #include "e2e/world.h"
 #include "support/server.h"
 
