@@ -21,8 +21,6 @@ const char* code_of(Colour colour) {
     return "\033[33m";
   case Colour::green:
     return "\033[32m";
-  case Colour::bold:
-    return "\033[1m";
   }
   return "";
 }

@@ -11,7 +11,7 @@
 
 namespace kubedr::cmd {
 
-enum class Colour { plain, red, yellow, green, bold };
+enum class Colour { plain, red, yellow, green };
 
 // A line typed on stdin, without its newline; nullopt where that is no terminal. `hidden`: what is
 // typed is not shown.

@@ -18,7 +18,6 @@ namespace {
 constexpr Method kStatus{"/etcdserverpb.Maintenance/Status", "status"};
 constexpr Method kAlarm{"/etcdserverpb.Maintenance/Alarm", "alarms"};
 constexpr Method kSnapshot{"/etcdserverpb.Maintenance/Snapshot", "snapshot"};
-constexpr Method kMemberList{"/etcdserverpb.Cluster/MemberList", "members"};
 constexpr Method kRange{"/etcdserverpb.KV/Range", "get"};
 
 constexpr std::uint64_t kDigestSize = 32;
@@ -162,11 +161,6 @@ Status Client::status(const Call& call) {
 // An empty request means: get, of all members, of all kinds.
 std::vector<Alarm> Client::alarms(const Call& call) {
   return impl_->unary(kAlarm, {}, call, parse_alarms);
-}
-
-// An empty request is answered from the member's own state, quorum or not.
-std::vector<Member> Client::members(const Call& call) {
-  return impl_->unary(kMemberList, {}, call, parse_members);
 }
 
 std::optional<KeyValue> Client::get(std::string_view key, const Call& call) {

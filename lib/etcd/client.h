@@ -48,7 +48,6 @@ struct Member {
 };
 
 struct KeyValue {
-  std::string key;
   std::string value;
   std::int64_t mod_revision = 0;
 };
@@ -70,7 +69,6 @@ class Client {
 
   Status status(const Call& call);
   std::vector<Alarm> alarms(const Call& call);
-  std::vector<Member> members(const Call& call);
 
   // One key, nullopt if it is not there. Not linearizable: this member's own state.
   std::optional<KeyValue> get(std::string_view key, const Call& call);

@@ -60,39 +60,10 @@ Alarm read_alarm(pbf_reader message) {
   return alarm;
 }
 
-Member read_member(pbf_reader message) {
-  Member member;
-  while (message.next()) {
-    switch (message.tag_and_type()) {
-    case number_field(1):
-      member.id = message.get_uint64();
-      break;
-    case bytes_field(2):
-      member.name = message.get_string();
-      break;
-    case bytes_field(3):
-      member.peer_urls.push_back(message.get_string());
-      break;
-    case bytes_field(4):
-      member.client_urls.push_back(message.get_string());
-      break;
-    case number_field(5):
-      member.is_learner = message.get_bool();
-      break;
-    default:
-      message.skip();
-    }
-  }
-  return member;
-}
-
 KeyValue read_key_value(pbf_reader message) {
   KeyValue entry;
   while (message.next()) {
     switch (message.tag_and_type()) {
-    case bytes_field(1):
-      entry.key = message.get_string();
-      break;
     case number_field(3):
       entry.mod_revision = message.get_int64();
       break;
@@ -154,15 +125,6 @@ std::vector<Alarm> parse_alarms(ByteView bytes) {
     alarms.push_back(read_alarm(message.get_message()));
   }
   return alarms;
-}
-
-std::vector<Member> parse_members(ByteView bytes) {
-  std::vector<Member> members;
-  pbf_reader message = reader(bytes);
-  while (message.next(2, pbf_wire_type::length_delimited)) {
-    members.push_back(read_member(message.get_message()));
-  }
-  return members;
 }
 
 std::optional<KeyValue> parse_first_key(ByteView bytes) {

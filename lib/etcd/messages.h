@@ -24,7 +24,6 @@ struct SnapshotBlob {
 
 Status parse_status(ByteView message);
 std::vector<Alarm> parse_alarms(ByteView message);
-std::vector<Member> parse_members(ByteView message);
 std::optional<KeyValue> parse_first_key(ByteView message);
 SnapshotBlob parse_snapshot(ByteView message);
 

@@ -30,7 +30,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const ByteView bytes(data, size);
   expect_message([&] { etcd::parse_status(bytes); });
   expect_message([&] { etcd::parse_alarms(bytes); });
-  expect_message([&] { etcd::parse_members(bytes); });
   expect_message([&] { etcd::parse_first_key(bytes); });
   expect_message([&] { etcd::parse_snapshot(bytes); });
   return 0;

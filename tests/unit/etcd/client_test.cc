@@ -202,24 +202,6 @@ TEST_CASE("etcd: alarms, members and keys are read from their protobufs") {
   CHECK(found[1].kind == Alarm::Kind::corrupt);
   CHECK(found[2].kind == Alarm::Kind::other);
 
-  std::string members;
-  {
-    protozero::pbf_writer writer(members);
-    protozero::pbf_writer member(writer, 2);
-    member.add_uint64(1, 8);
-    member.add_string(2, "one");
-    member.add_string(3, "https://10.0.0.1:2380");
-    member.add_string(4, "https://10.0.0.1:2379");
-    member.add_bool(5, true);
-  }
-  const GrpcResponder second(kGrpcHead + data_frames(message(members)) + trailers("0"));
-  const std::vector<Member> list = second.client().members(ten_seconds());
-  REQUIRE(list.size() == 1);
-  CHECK(list[0].name == "one");
-  CHECK(list[0].peer_urls == std::vector<std::string>{"https://10.0.0.1:2380"});
-  CHECK(list[0].client_urls == std::vector<std::string>{"https://10.0.0.1:2379"});
-  CHECK(list[0].is_learner);
-
   std::string range;
   {
     protozero::pbf_writer writer(range);
