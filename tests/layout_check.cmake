@@ -42,12 +42,15 @@ foreach(library IN LISTS libraries)
 endforeach()
 
 # What a verb prints comes in the values of a workflow's report: their headers may be named too, the
-# clients behind them may not. wire and flags are the composition root and its description.
+# clients behind them may not. wire and flags are the composition root and its description,
+# push a client that no workflow knows.
 file(GLOB files "${root}/cmd/*.h" "${root}/cmd/*.cc")
 foreach(file IN LISTS files)
   get_filename_component(name "${file}" NAME_WE)
   if(name STREQUAL "wire" OR name STREQUAL "flags")
     check_file("${file}" cmd "${cmd_wire_may}")
+  elseif(name STREQUAL "push")
+    check_file("${file}" cmd "${cmd_may};health;http")
   else()
     check_file("${file}" cmd "${cmd_may};health")
   endif()
