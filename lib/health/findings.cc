@@ -462,7 +462,7 @@ class Judge {
     for (const crd::Record& record : fleet_.records) {
       if (!is_of(record, seen)) continue;
       if (std::any_of(snapshots.begin(), snapshots.end(),
-                      [&](const SeenSnapshot& s) { return names_snapshot(record, s); })) {
+                      [&](const SeenSnapshot& s) { return names_snapshot(record, s.id); })) {
         continue;
       }
       add(Severity::error, "record-without-snapshot", record.ref.display(),
@@ -476,7 +476,7 @@ class Judge {
       if (snapshot.policy.empty()) continue;  // somebody else's
       const bool recorded =
           std::any_of(fleet_.records.begin(), fleet_.records.end(), [&](const crd::Record& record) {
-            return is_of(record, seen) && names_snapshot(record, snapshot);
+            return is_of(record, seen) && names_snapshot(record, snapshot.id);
           });
       if (recorded) continue;
       add(Severity::warning, "snapshot-without-record", seen.location.ref.display(),

@@ -27,19 +27,20 @@ const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy) {
   return nullptr;
 }
 
-bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot) {
-  return !record.snapshot_id.empty() && snapshot.id.starts_with(record.snapshot_id);
+bool names_snapshot(const crd::Record& record, const std::string& id) {
+  constexpr std::size_t kFewestDigits = 8;  // what operator mode and we write
+  return record.snapshot_id.size() >= kFewestDigits && id.starts_with(record.snapshot_id);
 }
 
 bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
              const SeenSnapshot& snapshot) {
   if (!snapshot.policy.empty()) {
-    return snapshot.policy == policy.ref.name &&
-           (snapshot.name_space.empty() || snapshot.name_space == policy.ref.name_space);
+    return snapshot.policy == policy.ref.name && snapshot.name_space == policy.ref.name_space;
   }
+  if (snapshot.other_tags) return false;
   return std::any_of(records.begin(), records.end(), [&](const crd::Record& record) {
-    return record.policy == policy.ref.name && record.ref.name_space == policy.ref.name_space &&
-           names_snapshot(record, snapshot);
+    return record.policy == policy.ref.name && record.location == policy.destination &&
+           record.ref.name_space == policy.ref.name_space && names_snapshot(record, snapshot.id);
   });
 }
 

@@ -18,9 +18,10 @@ namespace kubedr::health {
 struct SeenSnapshot {
   std::string id;  // 64 hex digits
   WallTime time{};
-  std::string name_space;  // of its policy; empty when unknown
-  std::string policy;      // from its tag; empty when it has none
-  std::uint64_t size = 0;  // bytes processed; 0: not told
+  std::string name_space;   // of its policy; empty when unknown
+  std::string policy;       // from its tag; empty when it has none
+  bool other_tags = false;  // somebody else's: operator mode gives none, and we say whose it is
+  std::uint64_t size = 0;   // bytes processed; 0: not told
   std::uint64_t added = 0;
   std::uint64_t stored = 0;
   std::uint64_t files = 0;
@@ -97,10 +98,12 @@ struct Fleet {
 
 const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy);
 
-bool names_snapshot(const crd::Record& record, const SeenSnapshot& snapshot);
+// Whether that record is of the snapshot with that id. Fewer than 8 digits name none: retention
+// deletes what a record names, and a "3" would name many.
+bool names_snapshot(const crd::Record& record, const std::string& id);
 
 // Whether a snapshot is one of that policy: by its tag, or for one that operator mode made, by the
-// record that names it.
+// record that names it. What is counted, shown and deleted as the policy's goes by this.
 bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
              const SeenSnapshot& snapshot);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "health/fleet.h"
 
 namespace kubedr::workflow {
 
@@ -64,9 +65,7 @@ bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::stri
 }
 
 bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
-  constexpr std::size_t kFewestDigits = 8;  // what operator mode and we write
-  return record.snapshot_id.size() >= kFewestDigits &&
-         saved.id.hex().starts_with(record.snapshot_id);
+  return health::names_snapshot(record, saved.id.hex());
 }
 
 void require_free_tag(const std::string& tag) {

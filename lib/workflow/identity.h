@@ -52,8 +52,7 @@ std::string identity_of(const repo::Snapshot& snapshot);
 // Whether the snapshot is one of the cluster with that uid, as far as both are known.
 bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::string>& uid);
 
-// Whether that record is of that snapshot. Fewer than 8 digits name none: retention deletes what a
-// record names, and a "3" would name many.
+// Whether that record is of that snapshot.
 bool names(const crd::Record& record, const repo::SavedSnapshot& saved);
 
 // errors   usage: a tag that says whose a snapshot is, which none but us may say

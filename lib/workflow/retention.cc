@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "workflow/maintain.h"
 #include "workflow/removal.h"
+#include "workflow/totals.h"
 
 // The policy keeps 3; on the left the time of each of its snapshots, on the right its record:
 //
@@ -33,16 +34,9 @@ bool is_of(const crd::Record& record, const crd::Policy& policy) {
          record.ref.name_space == policy.ref.name_space;
 }
 
-// By its tag, or for one that operator mode made, by the record that names it.
+// Whatever cluster it says: that is judged apart.
 bool belongs(const RetentionInput& input, const repo::SavedSnapshot& saved) {
-  const PolicyName tagged = policy_of(saved.snapshot);
-  if (!tagged.name.empty()) {
-    return tagged.name == input.policy.ref.name && tagged.name_space == input.policy.ref.name_space;
-  }
-  if (!saved.snapshot.tags.empty()) return false;
-  return std::any_of(input.records.begin(), input.records.end(), [&](const crd::Record& record) {
-    return is_of(record, input.policy) && names(record, saved);
-  });
+  return health::belongs(input.records, input.policy, seen_of(saved, std::nullopt));
 }
 
 RetentionVerdict doubt(const std::string& why, const std::string& remedy) {

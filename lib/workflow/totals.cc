@@ -43,8 +43,9 @@ health::SeenSnapshot seen_of(const repo::SavedSnapshot& saved,
   seen.etcd = tag_value(saved.snapshot, "etcd");
   seen.adopted = has_tag(saved.snapshot, kAdoptedTag);
   seen.secrets_unreadable = has_tag(saved.snapshot, kSecretsEncryptedTag);
+  const PolicyName policy = policy_of(saved.snapshot);
+  seen.other_tags = policy.name.empty() && !saved.snapshot.tags.empty();
   if (is_of_cluster(saved.snapshot, cluster_uid)) {
-    const PolicyName policy = policy_of(saved.snapshot);
     seen.policy = policy.name;
     seen.name_space = policy.name_space;
   }

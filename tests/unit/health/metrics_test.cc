@@ -211,6 +211,7 @@ TEST_CASE("count_missed: lost totals are counted from the repository, by tag or 
   crd::Record record;
   record.ref = {crd::Kind::record, "mbr-33333333", "kubedr-system", "", ""};
   record.policy = "nightly";
+  record.location = "minio";
   record.snapshot_id = "33333333";
   crd::Totals totals;
   CHECK(count_missed(totals, fleet.policies[0], snapshots, {record}));
