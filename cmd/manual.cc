@@ -46,6 +46,9 @@ constexpr std::array kEnvironment = {
           "Keys and region for --repo."},
     Entry{"RESTIC_CACERT , AWS_CA_BUNDLE",
           "File with the certificate authorities of the S3 endpoint that --repo names."},
+    Entry{"SSL_CERT_FILE , SSL_CERT_DIR",
+          "As kubectl and restic read them: a file of certificate authorities, and folders of "
+          "them, in place of the system's, where no other is named."},
     Entry{"NO_COLOR", "Set to anything: no colours."},
     Entry{"TMPDIR", "Where sealed data waits for a slow S3, in a file without a name."},
     Entry{"XDG_CACHE_HOME", "Where the cache is, instead of ~/.cache."},

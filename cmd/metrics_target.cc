@@ -69,7 +69,7 @@ health::Fleet survey_for_metrics(const Wired& wired, const Call& call) {
 void deliver(const MetricsTarget& target, const std::string& text, const Context& context,
              const Call& call) {
   if (!target.textfile.empty()) replace_file(target.textfile, text, context.random);
-  if (!target.push.empty()) push(target.push, text, call);
+  if (!target.push.empty()) push(target.push, text, context.environment, call);
 }
 
 void deliver_after_backup(const MetricsTarget& target, const Wired& wired, const Context& context,

@@ -42,8 +42,10 @@ std::string push_address(const std::string& url) {
   return base + "/metrics/job/kubedr";
 }
 
-void push(const std::string& url, const std::string& metrics, const Call& call) {
+void push(const std::string& url, const std::string& metrics, const Environment& environment,
+          const Call& call) {
   http::Options options;
+  options.authorities = authorities_of(environment);
   options.user_agent = user_agent();
   options.idle_timeout = kTimeout;
   http::Client client(std::move(options));

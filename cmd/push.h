@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/call.h"
+#include "cmd/environment.h"
 
 namespace kubedr::cmd {
 
@@ -17,7 +18,8 @@ std::string push_address(const std::string& url);
 //
 // errors   usage: a URL that is none, or with a password in it; denied, unavailable; failed: the
 //          gateway's own words
-void push(const std::string& url, const std::string& metrics, const Call& call);
+void push(const std::string& url, const std::string& metrics, const Environment& environment,
+          const Call& call);
 
 }  // namespace kubedr::cmd
 

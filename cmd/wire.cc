@@ -108,6 +108,7 @@ std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
   options.region = value_or_empty(keys, "region");
   options.ca_pem = value_or_empty(keys, "ca.crt");
   options.lookup = lookup_of(value_or_empty(keys, "bucket_lookup"));
+  options.authorities = authorities_of(context.environment);
   options.proxies = proxies_of(context.environment);
   options.user_agent = user_agent();
   return std::make_unique<s3::S3Store>(std::move(options), context.clock);
@@ -155,6 +156,7 @@ kube::Surroundings surroundings(const Environment& environment) {
   around.service_host = environment.get("KUBERNETES_SERVICE_HOST");
   around.service_port = environment.get("KUBERNETES_SERVICE_PORT");
   around.proxies = proxies_of(environment);
+  around.authorities = authorities_of(environment);
   around.for_plugins = environment.for_programs();
   around.terminal = isatty(STDIN_FILENO) == 1;
   return around;
@@ -326,6 +328,10 @@ void require_cluster(const workflow::Services& services, const std::string& verb
                      const std::string& hint) {
   if (services.cluster.mode() == "cluster") return;
   throw Error(ErrorKind::usage, verb + ": works on a cluster, not on -f or --repo", hint);
+}
+
+http::Authorities authorities_of(const Environment& environment) {
+  return {environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")};
 }
 
 std::string user_agent() {

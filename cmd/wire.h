@@ -6,6 +6,7 @@
 
 #include "cluster/cluster.h"
 #include "cmd/context.h"
+#include "http/authorities.h"
 #include "kube/kubeconfig.h"
 #include "workflow/services.h"
 #include "workflow/versions.h"
@@ -32,6 +33,9 @@ class Wired {
 // errors   usage: `VERB: works on a cluster, not on -f or --repo`
 void require_cluster(const workflow::Services& services, const std::string& verb,
                      const std::string& hint);
+
+// Whom the user trusts instead of the system's.
+http::Authorities authorities_of(const Environment& environment);
 
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();

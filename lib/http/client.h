@@ -16,6 +16,7 @@
 #include "base/call.h"
 #include "base/limits.h"
 #include "base/secret.h"
+#include "http/authorities.h"
 #include "http/proxy.h"
 
 namespace kubedr::http {
@@ -23,7 +24,7 @@ namespace kubedr::http {
 // How a server is proven to be the right one, and we to it. PEM texts, not files: keys come from
 // Secrets and must not touch the disk.
 struct Tls {
-  std::string ca_pem;  // empty: the system's certificates
+  std::string ca_pem;  // empty: Options::authorities
   bool verify = true;
   std::string client_certificate_pem;
   Secret client_key_pem;
@@ -39,6 +40,7 @@ enum class Version {
 
 struct Options {
   Tls tls;
+  Authorities authorities;  // instead of the system's, each that is not empty
   Version version = Version::any;
   ProxyVariables proxies;
   std::string proxy_url;     // instead of `proxies`, and for this machine too; may be empty

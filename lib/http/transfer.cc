@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <new>
 #include <system_error>
 
@@ -199,6 +200,8 @@ void Transfer::set_tls() {
     // The blob replaces the file of system certificates but not their folder: without this, any
     // public CA would be trusted beside the one we were given.
     set(CURLOPT_CAPATH, static_cast<char*>(nullptr));
+  } else {
+    set_authorities(CURLOPT_CAINFO, CURLOPT_CAPATH);
   }
   if (tls.client_certificate_pem.empty()) return;
   curl_blob certificate = borrow(tls.client_certificate_pem);
@@ -208,6 +211,16 @@ void Transfer::set_tls() {
   set(CURLOPT_SSLCERT_BLOB, &certificate);
   if (key.len != 0) set(CURLOPT_SSLKEY_BLOB, &key);
   set(CURLOPT_KEYPASSWD, "");  // without one, OpenSSL asks the terminal for an encrypted key's
+}
+
+void Transfer::set_authorities(CURLoption file, CURLoption folders) {
+  const auto exists = [](const std::string& path) {
+    std::error_code none;
+    return std::filesystem::exists(path, none);
+  };
+  const Authorities authorities = system_authorities(options_.authorities, exists);
+  if (!authorities.file.empty()) set(file, authorities.file.c_str());
+  if (!authorities.folders.empty()) set(folders, authorities.folders.c_str());
 }
 
 // libcurl reads the environment unless it is told something: "" is "no proxy".
@@ -228,7 +241,10 @@ void Transfer::set_proxy() {
   const Tls& tls = options_.tls;
   set(CURLOPT_PROXY_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
   set(CURLOPT_PROXY_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
-  if (tls.ca_pem.empty()) return;
+  if (tls.ca_pem.empty()) {
+    set_authorities(CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH);
+    return;
+  }
   curl_blob ca = borrow(tls.ca_pem);
   set(CURLOPT_PROXY_CAINFO_BLOB, &ca);
   set(CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));

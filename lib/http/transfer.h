@@ -80,6 +80,7 @@ class Transfer {
   void set_method(const Request& request);
   void set_headers(const Request& request);
   void set_tls();
+  void set_authorities(CURLoption file, CURLoption folders);
   void set_proxy();
   void set_limits();
 

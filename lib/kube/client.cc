@@ -53,6 +53,7 @@ http::Options options_of(const Config& config, const http::Tls& tls,
   options.compression = config.compression;
   options.proxy_url = config.proxy_url;
   options.proxies = config.proxies;
+  options.authorities = config.authorities;
   options.user_agent = user_agent;
   return options;
 }

@@ -513,6 +513,7 @@ bool is_in_pod(const Surroundings& surroundings) {
 Config finish(Config config, const Choice& choice, const Flags& flags,
               const Surroundings& surroundings) {
   config.proxies = surroundings.proxies;
+  config.authorities = surroundings.authorities;
   take_flags(config, flags);
   take_impersonation_flags(config.impersonation, flags);
   config.server = clean_server(config);

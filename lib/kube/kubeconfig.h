@@ -43,6 +43,7 @@ struct Surroundings {
   std::string service_port;    // $KUBERNETES_SERVICE_PORT
   std::filesystem::path service_account = "/var/run/secrets/kubernetes.io/serviceaccount";
   http::ProxyVariables proxies;
+  http::Authorities authorities;         // as the environment names them
   std::vector<std::string> for_plugins;  // "NAME=VALUE": what a credential plugin may see
   bool terminal = false;                 // stdin is one
 };
@@ -61,6 +62,7 @@ struct Config {
   http::Tls tls;
   std::string proxy_url;  // instead of the environment's proxies; may be empty
   http::ProxyVariables proxies;
+  http::Authorities authorities;  // instead of the system's, where the cluster has no CA
   Secret token;
   std::filesystem::path token_file;  // read again as it ages; wins over `token`
   std::string username;              // basic auth

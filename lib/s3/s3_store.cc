@@ -285,6 +285,7 @@ std::string url_of(const Address::Target& target, const Pairs& query) {
 http::Options client_options(const S3Options& options) {
   http::Options client;
   client.tls.ca_pem = options.ca_pem;
+  client.authorities = options.authorities;
   client.version = http::Version::http1;
   client.proxies = options.proxies;
   client.user_agent = options.user_agent;

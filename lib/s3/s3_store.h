@@ -17,7 +17,8 @@ struct S3Options {
   Credentials credentials;
   std::string region;  // empty: asked of the server once, else us-east-1
   BucketLookup lookup = BucketLookup::automatic;
-  std::string ca_pem;  // empty: the system's certificates
+  std::string ca_pem;             // empty: `authorities`
+  http::Authorities authorities;  // instead of the system's
   http::ProxyVariables proxies;
   std::string user_agent;
   int connections = 5;  // restic's number
