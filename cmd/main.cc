@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <malloc.h>
+#include <nss.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -98,11 +99,21 @@ void return_large_blocks() {
   mallopt(M_MMAP_THRESHOLD, kMiB);
 }
 
+// The static program has a C library of its own, which the machine's modules for names (of sssd,
+// of systemd) were not made for: it asks files and DNS, and loads none.
+void load_no_modules() {
+#ifdef KUBEDR_STATIC
+  for (const char* kind : {"passwd", "group", "services"}) __nss_configure_lookup(kind, "files");
+  __nss_configure_lookup("hosts", "files dns");
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   open_closed_streams();
   return_large_blocks();
+  load_no_modules();
   protect_memory();
   try {
     return parse_and_run(argc, argv);

@@ -1,5 +1,6 @@
 # For a program that needs no library of the machine it runs on: Debian's archives in place of its shared libraries, and
-# a libcurl of package/libcurl, since Debian's brings along what we never use. Read before the packages are looked for.
+# what package/libraries makes where Debian's brings along what we never use, or has no archive. Read before the packages
+# are looked for.
 set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
 set(OPENSSL_USE_STATIC_LIBS ON)
 set(CURL_NO_CURL_CMAKE ON)
@@ -7,15 +8,23 @@ add_link_options(-static-pie)
 
 find_library(KUBEDR_NGHTTP2 nghttp2 REQUIRED)
 find_library(KUBEDR_CARES cares REQUIRED)
+find_library(KUBEDR_ZLIB z REQUIRED)
 find_library(KUBEDR_YAML_ARCHIVE yaml-cpp REQUIRED)
+find_path(KUBEDR_HTTPLIB_INCLUDE httplib.h PATHS ${CURL_ROOT}/include NO_DEFAULT_PATH REQUIRED)
 
 # fmt and spdlog come as shared libraries only, and as headers.
 function(kubedr_use_archives)
-  target_link_libraries(CURL::libcurl INTERFACE ${KUBEDR_NGHTTP2} OpenSSL::SSL OpenSSL::Crypto ${KUBEDR_CARES})
+  target_link_libraries(CURL::libcurl INTERFACE ${KUBEDR_NGHTTP2} OpenSSL::SSL OpenSSL::Crypto ${KUBEDR_CARES}
+                        ${KUBEDR_ZLIB})
   add_library(kubedr_spdlog INTERFACE)
   target_compile_definitions(kubedr_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
   target_link_libraries(kubedr_spdlog INTERFACE fmt::fmt-header-only Threads::Threads)
+  add_library(kubedr_httplib INTERFACE)
+  target_include_directories(kubedr_httplib SYSTEM INTERFACE ${KUBEDR_HTTPLIB_INCLUDE})
+  target_compile_definitions(kubedr_httplib INTERFACE CPPHTTPLIB_OPENSSL_SUPPORT)
+  target_link_libraries(kubedr_httplib INTERFACE OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
   set(KUBEDR_FMT fmt::fmt-header-only PARENT_SCOPE)
+  set(KUBEDR_HTTPLIB kubedr_httplib PARENT_SCOPE)
   set(KUBEDR_SPDLOG kubedr_spdlog PARENT_SCOPE)
   set(KUBEDR_YAML ${KUBEDR_YAML_ARCHIVE} PARENT_SCOPE)
   set(KUBEDR_PUGIXML pugixml::static PARENT_SCOPE)
