@@ -219,8 +219,9 @@ void Transfer::set_authorities(CURLoption file, CURLoption folders) {
     return std::filesystem::exists(path, none);
   };
   const Authorities authorities = system_authorities(options_.authorities, exists);
-  if (!authorities.file.empty()) set(file, authorities.file.c_str());
-  if (!authorities.folders.empty()) set(folders, authorities.folders.c_str());
+  // Without these, a place of libcurl's own would be an error where it is not there.
+  set(file, authorities.file.empty() ? nullptr : authorities.file.c_str());
+  set(folders, authorities.folders.empty() ? nullptr : authorities.folders.c_str());
 }
 
 // libcurl reads the environment unless it is told something: "" is "no proxy".
