@@ -31,7 +31,8 @@ EtcdServer::EtcdServer(EtcdOptions options)
     : options_(std::move(options)), client_(certificates_.issue({"kubedr-test-client"})) {
   if (options_.data.empty()) options_.data = dir_ / "data";
   if (options_.tls) {
-    const Certificate server = certificates_.issue({"etcd"});
+    const Certificate server =
+        certificates_.issue({"etcd", {"localhost", "127.0.0.1", "etcd.kubedr.test"}});
     dir_.write("ca.crt", ca_pem());
     dir_.write("server.crt", server.certificate_pem);
     dir_.write("server.key", server.key_pem);

@@ -11,7 +11,8 @@ S3Server::S3Server(Program program) : S3Server(program, Scheme::http) {}
 S3Server::S3Server(Program program, Scheme scheme) : program_(program), scheme_(scheme) {
   dir_.write("ca.crt", ca_pem());
   if (scheme_ == Scheme::https) {
-    const Certificate server = certificates_.issue({"minio"});
+    const Certificate server =
+        certificates_.issue({"minio", {"localhost", "127.0.0.1", "s3.kubedr.test"}});
     dir_.write("certs/public.crt", server.certificate_pem);
     dir_.write("certs/private.key", server.key_pem);
   }
