@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kNameServer[] = "127.53.7.1";  // of this machine, with a port 53 of its own
+constexpr char kNameServer[] = "127.53.7.1";      // of this machine, with a port 53 of its own
 constexpr char kS3Name[] = "s3.kubedr.test";      // asked of the name server
 constexpr char kEtcdName[] = "etcd.kubedr.test";  // in /etc/hosts
 
