@@ -210,6 +210,7 @@ class Reader {
     replace_all(line, "https://minio:9000/etcd", local);
     replace_all(line, "https://minio:9000", plane_.s3().url());
     replace_all(line, "https://10.0.0.5:2379", plane_.etcd().endpoint());
+    replace_all(line, "berlin,tokyo", "test");
     replace_all(line, "/etc/kubernetes/pki/etcd", (home_ / "pki").string());
     replace_all(line, "/mnt/backups", (home_ / "backups").string());
     replace_all(line, "/var/lib/prometheus/node-exporter", home_.path().string());
