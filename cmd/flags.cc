@@ -211,6 +211,7 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action) {
   add_resume(root, action);
   add_snapshots(root, action);
   add_status(root, action);
+  add_doctor(root, action);
   add_metrics(root, action);
   add_restore(root, action);
   add_ls(root, action);

@@ -108,6 +108,7 @@ void add_check(CLI::App& root, Action& action);
 void add_complete(CLI::App& root, Action& action);
 void add_completion(CLI::App& root, Action& action);
 void add_docs(CLI::App& root, Action& action);
+void add_doctor(CLI::App& root, Action& action);
 void add_dump(CLI::App& root, Action& action);
 void add_forget(CLI::App& root, Action& action);
 void add_help(CLI::App& root, Action& action);

@@ -41,6 +41,7 @@ const Names kVerbs = {"",
                       "unschedule",
                       "snapshots",
                       "status",
+                      "doctor",
                       "restore",
                       "ls",
                       "dump",
@@ -68,6 +69,7 @@ constexpr std::pair<const char*, const char*> kDialogue[] = {
     {"enter password for new key: ", "words for the safe\n"},
     {"enter password again: ", "words for the safe\n"},
     {"listening on ", "\x03"},
+    {"\033[2J", "\x03"},  // a screen that is written over until somebody ends it
     {"to delete the records: ", "kubedr-system\n"},
 };
 
@@ -215,6 +217,7 @@ class Reader {
     replace_all(line, "/mnt/backups", (home_ / "backups").string());
     replace_all(line, "/var/lib/prometheus/node-exporter", home_.path().string());
     replace_all(line, "http://pushgateway:9091", pushgateway_.url());
+    replace_all(line, "berlin,tokyo", "test,test");
     replace_all(line, ":9797", fmt::format(":{}", free_port()));
     if (line.find("mbr-83a71b2c") != std::string::npos) {
       const Json policy = plane_.get("MetadataBackupPolicy", "nightly");
