@@ -45,7 +45,7 @@ workflow::AgreeToDelete agree_to_delete(const Context& context, const std::strin
         text += fmt::format("kept      {} record{} that name{} it\n", plan.records,
                             plan.records == 1 ? "" : "s", plan.records == 1 ? "s" : "");
       }
-      context.remark(text + fmt::format("kept      {}\n", kept));
+      context.show(text + fmt::format("kept      {}\n", kept));
     }
     return context.confirm("Delete?");
   };

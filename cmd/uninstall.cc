@@ -57,7 +57,7 @@ int run(const Arguments& arguments, const Context& context) {
   const auto agree = [&](const workflow::UninstallPlan& plan) {
     if (plan.objects.empty()) return false;
     const bool with_name = arguments.request.delete_records;
-    if (with_name || !context.flags.yes) context.remark(plan_text(plan, name_space));
+    if (with_name || !context.flags.yes) context.show(plan_text(plan, name_space));
     return with_name ? typed_name(name_space, arguments, context)
                      : context.confirm("Delete these?");
   };

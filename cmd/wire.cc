@@ -195,11 +195,21 @@ cluster::SecretData environment_keys(const Environment& environment) {
 
 // Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
 // meant: then its keys are in the environment too.
+// The operator joins a URL that ends in a slash and a bucket by another one.
+std::string without_double_slash(std::string url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t path = scheme == std::string::npos ? 0 : scheme + 3;
+  for (auto at = url.find("//", path); at != std::string::npos; at = url.find("//", path)) {
+    url.erase(at, 1);
+  }
+  return url;
+}
+
 std::optional<workflow::GivenKeys> given_keys(const Environment& environment) {
   const bool in_our_pod =
       !environment.first({"KDR_POLICY_NAME", "KDR_BACKUPLOC_NAME", "KDR_MR_NAME"}).empty();
   crd::Location location;
-  location.url = environment.get("RESTIC_REPO");
+  location.url = without_double_slash(environment.get("RESTIC_REPO"));
   if (!in_our_pod || location.url.empty()) return std::nullopt;
   return workflow::GivenKeys{repository_url(location), environment_keys(environment)};
 }

@@ -29,8 +29,7 @@ constexpr milliseconds kEstablishPause{100};
 
 constexpr char kWorkLabel[] = "kubedr.type";  // of the pods that init, back up and restore
 
-// The operator: its Deployment, always there under this name, and the label of its pods.
-constexpr char kOperatorDeployment[] = "kubedr-controller-manager";
+// Of the operator's pods, and of other operators' as well.
 constexpr char kOperatorLabel[] = "control-plane=controller-manager";
 
 // How the names of its finalizers end, whatever they hold.
@@ -318,13 +317,15 @@ std::optional<std::string> ApiCluster::identity(const Call& call) {
 
 // A Deployment that is to run counts before its pod does, and while that is being replaced. One of
 // the default namespace works in all of them.
-bool ApiCluster::operator_runs(const Call& call) {
+std::optional<bool> ApiCluster::operator_runs(const Call& call) {
   const std::string& space = Api(client_, name_space_, call).require_namespace();
-  const auto unless_denied = [](const std::function<bool()>& ask) {
+  bool denied = false;
+  const auto unless_denied = [&](const std::function<bool()>& ask) {
     try {
       return ask();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
+      denied = denied || error.kind() == ErrorKind::denied;
       return false;
     }
   };
@@ -337,12 +338,15 @@ bool ApiCluster::operator_runs(const Call& call) {
   if (deployed(space) || (space != crd::kDefaultNamespace && deployed(crd::kDefaultNamespace))) {
     return true;
   }
-  return unless_denied([&] {
+  const bool has_pod = unless_denied([&] {
     const std::vector<Json> pods = list_objects("Pod", kOperatorLabel, Reach::here, call);
     return std::any_of(pods.begin(), pods.end(), [](const Json& pod) {
-      return find_string(pod, {"status", "phase"}) == "Running";
+      return name_of(pod).starts_with(kOperatorDeployment) &&
+             find_string(pod, {"status", "phase"}) == "Running";
     });
   });
+  if (!has_pod && denied) return std::nullopt;
+  return has_pod;
 }
 
 std::map<std::string, std::string> ApiCluster::claims_of_pod(const std::string& pod,
@@ -614,7 +618,8 @@ void ApiCluster::release(const ObjectName& object, const Call& call) {
         [&](const Json& left) -> Json {
           if (!find_string(left, {"metadata", "deletionTimestamp"})) return nullptr;
           Json::array_t finalizers = list_at(left, {"metadata", "finalizers"});
-          if (std::erase_if(finalizers, is_theirs) == 0 || operator_runs(call)) return nullptr;
+          if (std::erase_if(finalizers, is_theirs) == 0) return nullptr;
+          if (operator_runs(call) != false) return nullptr;
           return {{"metadata", {{"finalizers", finalizers}}}};
         },
         call);

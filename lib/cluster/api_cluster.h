@@ -22,7 +22,7 @@ class ApiCluster final : public Cluster {
                     const Call& call) override;
   std::optional<std::string> identity(const Call& call) override;
 
-  bool operator_runs(const Call& call) override;
+  std::optional<bool> operator_runs(const Call& call) override;
   std::map<std::string, std::string> claims_of_pod(const std::string& pod,
                                                    const Call& call) override;
   std::optional<bool> lock_holder_lives(const std::string& host, WallTime locked,

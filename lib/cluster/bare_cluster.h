@@ -30,7 +30,7 @@ class BareCluster final : public Cluster {
 
   std::optional<std::string> identity(const Call&) override { return std::nullopt; }
 
-  bool operator_runs(const Call&) override { return false; }
+  std::optional<bool> operator_runs(const Call&) override { return false; }
 
   std::map<std::string, std::string> claims_of_pod(const std::string&, const Call&) override {
     return {};

@@ -26,6 +26,9 @@ struct Listed {
   std::vector<std::string> malformed;  // "metadatabackuppolicy/x: spec.destination: required"
 };
 
+// The operator's Deployment is always there under this name, which its pods' names begin with.
+inline constexpr char kOperatorDeployment[] = "kubedr-controller-manager";
+
 // An object of a kind that apply() knows, ours or Kubernetes' own.
 struct ObjectName {
   std::string kind;  // "CronJob"
@@ -71,8 +74,8 @@ class ClusterReader {
   virtual std::optional<std::string> identity(const Call& call) = 0;
 
   // Whether KubeDR's operator is running here: then retention is its work. False where there is no
-  // API server, or it may not be asked.
-  virtual bool operator_runs(const Call& call) = 0;
+  // API server; nullopt where it may not be asked, which is no leave to undo the operator's work.
+  virtual std::optional<bool> operator_runs(const Call& call) = 0;
 
   // PersistentVolumeClaims that a pod mounts, by where its containers see them. Empty where there
   // is no API server.

@@ -14,7 +14,6 @@ using Words = std::vector<std::string>;
 constexpr char kRbacGroup[] = "rbac.authorization.k8s.io";
 constexpr char kRbacVersion[] = "rbac.authorization.k8s.io/v1";
 constexpr char kCore[] = "";
-constexpr char kOperatorDeployment[] = "kubedr-controller-manager";
 constexpr char kGuardVersion[] = "admissionregistration.k8s.io/v1";
 constexpr char kGuard[] = "kubedr-policies";
 
@@ -50,7 +49,7 @@ Json job_rules() {
       rule(kCore, {"events"}, {"create", "get"}),
       // Whether the operator runs, and its jobs.
       rule(kCore, {"pods"}, {"list"}),
-      rule("apps", {"deployments"}, {"get"}, {kOperatorDeployment})};
+      rule("apps", {"deployments"}, {"get"}, {cluster::kOperatorDeployment})};
 }
 
 Json backup_rules(const Words& secrets) {
@@ -78,9 +77,11 @@ Json admin_rules() {
   return rules;
 }
 
-// The identity of a cluster is the uid of this namespace.
+// The identity of a cluster is the uid of this namespace. The operator works for all namespaces,
+// wherever it runs.
 Json identity_rules() {
-  return Json::array({rule(kCore, {"namespaces"}, {"get"}, {"kube-system"})});
+  return {rule(kCore, {"namespaces"}, {"get"}, {"kube-system"}),
+          rule("apps", {"deployments"}, {"get"}, {cluster::kOperatorDeployment})};
 }
 
 // An empty namespace: a kind without one.
@@ -139,13 +140,22 @@ std::vector<Json> access_objects(const std::string& name_space, const Words& sec
           binding("ClusterRoleBinding", identity, "", "ClusterRole", kIdentityRole, name_space)};
 }
 
-// The refusal is worded as RBAC words it.
+// Who may patch a policy, but not create one, changes nothing of it but annotations: an owner that
+// does not exist would have it deleted, a finalizer would keep it for ever. Owners and finalizers
+// may go, as they do when Kubernetes collects garbage. The refusal is worded as RBAC words it.
 std::vector<Json> guard_objects() {
   const std::string group = crd::kGroup;
   const std::string may_create =
       "authorizer.group('" + group +
       "').resource('metadatabackuppolicies').namespace(object.metadata.namespace)"
       ".check('create').allowed()";
+  const std::string only_annotations =
+      "object.spec == oldObject.spec"
+      " && object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})"
+      " && object.metadata.?ownerReferences.orValue([]).all(owner,"
+      " oldObject.metadata.?ownerReferences.orValue([]).exists(old, old.uid == owner.uid))"
+      " && object.metadata.?finalizers.orValue([]).all(one,"
+      " one in oldObject.metadata.?finalizers.orValue([]))";
   const std::string refusal =
       "'User \"' + request.userInfo.username + '\" cannot create resource "
       "\"metadatabackuppolicies\" in API group \"" +
@@ -159,10 +169,9 @@ std::vector<Json> guard_objects() {
                                         {"apiVersions", {"*"}},
                                         {"operations", {"UPDATE"}},
                                         {"resources", {"metadatabackuppolicies"}}}})}}},
-      {"validations",
-       Json::array({{{"expression", "object.spec == oldObject.spec || " + may_create},
-                     {"messageExpression", refusal},
-                     {"reason", "Forbidden"}}})}};
+      {"validations", Json::array({{{"expression", "(" + only_annotations + ") || " + may_create},
+                                    {"messageExpression", refusal},
+                                    {"reason", "Forbidden"}}})}};
   Json binding = object(kGuardVersion, "ValidatingAdmissionPolicyBinding", kGuard, "");
   binding["spec"] = {{"policyName", kGuard}, {"validationActions", {"Deny"}}};
   return {policy, binding};

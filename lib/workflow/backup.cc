@@ -82,7 +82,8 @@ Chunker choose_chunker(const Services& services, Chunker wanted,
   if (wanted != Chunker::automatic) return wanted;
   const auto* last = newest(snapshots, is_kubedr_path);
   const bool last_is_restics = last != nullptr && !has_tag(last->snapshot, kTag);
-  return last_is_restics || services.cluster.operator_runs(call) ? Chunker::restic : Chunker::pages;
+  return last_is_restics || services.cluster.operator_runs(call) == true ? Chunker::restic
+                                                                         : Chunker::pages;
 }
 
 repo::Cut choose_cut(Chunker chunker, const TreeBuilder& trees, std::uint64_t db_size,

@@ -53,7 +53,7 @@ int version_of(const Services& services, const InitRequest& request, const Call&
   if (services.cluster.mode() != "cluster") return 2;
   const auto server = services.cluster.server_version(call);
   const bool old = server && *server < kNoOperatorSince;
-  return old || services.cluster.operator_runs(call) ? 1 : 2;
+  return old || services.cluster.operator_runs(call) == true ? 1 : 2;
 }
 
 // It looks at a location once in each generation: a failure that it has published is its last word.
@@ -174,7 +174,7 @@ InitReport init(const Services& services, const InitRequest& request, const Call
   const crd::Location location = request.url.empty()
                                      ? choose_location(services, request.location, call)
                                      : create_location(services, request, call);
-  if (!request.force && services.cluster.operator_runs(call)) {
+  if (!request.force && services.cluster.operator_runs(call) == true) {
     return wait_for_operator(services, location, call);
   }
   const std::string url = services.repository_url(location);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "crd/definitions.h"
 #include "workflow/access.h"
@@ -65,7 +66,14 @@ std::vector<Installed> install(const Services& services, const Call& call) {
   apply(definition_objects(services.cluster.name_space()));
   wait_until_served(services, call);
   const auto version = services.cluster.server_version(call);
-  if (version && *version >= kKnowsAdmissionPolicies) apply(guard_objects());
+  if (version && *version >= kKnowsAdmissionPolicies) {
+    apply(guard_objects());
+  } else {
+    log::warn(
+        "this API server has no admission policies (1.30 has): whoever has the role {} may "
+        "change policies, and so choose the Secrets it reads",
+        kBackupRole);
+  }
   apply(access_objects(services.cluster.name_space(), secrets_in_use(services, call)));
   return installed;
 }

@@ -25,8 +25,18 @@ constexpr char kNodeLabelOption[] = "master-node-label-name";
 constexpr char kOldNodeLabel[] = "node-role.kubernetes.io/master";
 constexpr char kNodeLabel[] = "node-role.kubernetes.io/control-plane";
 
+// Kubelet puts other variables in where it reads $(NAME), Secrets among them.
 Json variable(const char* name, const std::string& value) {
-  return {{"name", name}, {"value", value}};
+  std::string escaped;
+  for (const char c : value) escaped += c == '$' ? std::string("$$") : std::string(1, c);
+  return {{"name", name}, {"value", escaped}};
+}
+
+// As the operator joins them, but for a slash at the end of the URL: there would be two.
+std::string repository_of(const crd::Location& location) {
+  std::string url = location.url;
+  while (url.ends_with('/')) url.pop_back();
+  return fmt::format("s3:{}/{}", url, location.bucket_name);
 }
 
 Json from_field(const char* name, const char* path) {
@@ -53,7 +63,7 @@ Json environment_of(const crd::Policy& policy, const crd::Location& location) {
       variable("KDR_POLICY_NAME", policy.ref.name),
       variable("ETCD_ENDPOINT", policy.etcd_endpoint),
       variable("ETCD_SNAP_PATH", "/data/etcd-snapshot.db"),
-      variable("RESTIC_REPO", fmt::format("s3:{}/{}", location.url, location.bucket_name)),
+      variable("RESTIC_REPO", repository_of(location)),
       variable("BACKUP_SRC", kDataDir),
       // Ours: keys that the operator does not know, and where to work.
       from_secret("AWS_SESSION_TOKEN", secret, "session_token", true),

@@ -93,6 +93,26 @@ CreateReport create_location(const Services& services, const NewLocation& locati
   return report;
 }
 
+void require_unshared(const Services& services, const std::string& secret,
+                      const crd::ObjectRef& owner, const Call& call) {
+  const auto locations = services.cluster.locations(call);
+  const auto policies = services.cluster.policies(call);
+  std::vector<std::string> users;
+  const auto look_at = [&](const crd::ObjectRef& ref, const std::string& named) {
+    const bool is_owner = ref.kind == owner.kind && ref.name == owner.name;
+    if (!is_owner && named == secret) users.push_back(ref.display());
+  };
+  for (const crd::Location& one : locations.items) look_at(one.ref, one.credentials);
+  for (const crd::Policy& one : policies.items) look_at(one.ref, one.etcd_creds);
+  for (const auto* malformed : {&locations.malformed, &policies.malformed}) {
+    users.insert(users.end(), malformed->begin(), malformed->end());
+  }
+  if (users.empty()) return;
+  throw Error(ErrorKind::usage,
+              fmt::format("secret \"{}\" is also that of {}, or may be", secret, join(users, "; ")),
+              "leave --delete-secret out");
+}
+
 DeleteReport delete_planned(const Services& services, const DeletePlan& plan,
                             const AgreeToDelete& agree, const Call& call) {
   DeleteReport report;
@@ -134,13 +154,7 @@ DeleteReport delete_location(const Services& services, const std::string& name, 
   DeletePlan plan;
   plan.objects.push_back({crd::kind_name(crd::Kind::location), name});
   if (delete_secret) {
-    for (const crd::Location& other : services.cluster.locations(call).items) {
-      if (other.ref.name == name || other.credentials != location.credentials) continue;
-      throw Error(ErrorKind::usage,
-                  fmt::format("secret \"{}\" is also that of backuplocation \"{}\"",
-                              location.credentials, other.ref.name),
-                  "leave --delete-secret out");
-    }
+    require_unshared(services, location.credentials, location.ref, call);
     plan.secret = location.credentials;
   }
   const auto records = services.cluster.records(call).items;

@@ -65,6 +65,13 @@ DeleteReport delete_location(const Services& services, const std::string& name, 
 bool create_secret(const Services& services, const std::string& name,
                    const cluster::SecretData& data, const Call& call);
 
+// That no other location or policy names this Secret, and none that cannot be read might: with it
+// goes the only copy of what is in it.
+//
+// errors   usage
+void require_unshared(const Services& services, const std::string& secret,
+                      const crd::ObjectRef& owner, const Call& call);
+
 // Deletes what is in the plan, and lets kubedr-backup no longer read what nobody needs.
 DeleteReport delete_planned(const Services& services, const DeletePlan& plan,
                             const AgreeToDelete& agree, const Call& call);

@@ -10,6 +10,7 @@
 #include "health/schedule.h"
 #include "workflow/access.h"
 #include "workflow/install.h"
+#include "workflow/job.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -77,16 +78,12 @@ DeleteReport delete_policy(const Services& services, const std::string& name, bo
   const crd::Policy policy = services.cluster.policy(name, call);
   DeletePlan plan;
   const cluster::ObjectName cron_job{"CronJob", name + "-backup-cronjob"};
-  if (services.cluster.find_object(cron_job, call)) plan.objects.push_back(cron_job);
+  // Another's CronJob goes with the policy if that owns it, and stays if not.
+  const auto scheduled = services.cluster.find_object(cron_job, call);
+  if (scheduled && is_ours(*scheduled)) plan.objects.push_back(cron_job);
   plan.objects.push_back({crd::kind_name(crd::Kind::policy), name});
   if (delete_secret) {
-    for (const crd::Policy& other : services.cluster.policies(call).items) {
-      if (other.ref.name == name || other.etcd_creds != policy.etcd_creds) continue;
-      throw Error(ErrorKind::usage,
-                  fmt::format("secret \"{}\" is also that of metadatabackuppolicy \"{}\"",
-                              policy.etcd_creds, other.ref.name),
-                  "leave --delete-secret out");
-    }
+    require_unshared(services, policy.etcd_creds, policy.ref, call);
     plan.secret = policy.etcd_creds;
   }
   const auto records = services.cluster.records(call).items;

@@ -220,7 +220,7 @@ RetentionReport retain(const Services& services, OpenedRepository& opened,
   if (request.retention == Retention::automatic) {
     const std::size_t failed = steps.failed().size();
     steps.attempt("retention", "the next backup does it",
-                  [&] { report.left_to_operator = services.cluster.operator_runs(call); });
+                  [&] { report.left_to_operator = services.cluster.operator_runs(call) == true; });
     if (report.left_to_operator || steps.failed().size() != failed) return report;
   }
   return Retaining(services, opened, request, call).run(steps);

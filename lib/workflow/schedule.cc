@@ -71,7 +71,7 @@ void require_what_pods_need(const Services& services, const Wanted& wanted, cons
 
 void require_no_operator(const Services& services, const std::string& what, const std::string& hint,
                          const Call& call) {
-  if (!services.cluster.operator_runs(call)) return;
+  if (services.cluster.operator_runs(call) != true) return;
   throw Error(ErrorKind::exists, what + ": an operator is running here, the schedule is its work",
               hint);
 }
@@ -111,6 +111,12 @@ std::string unschedule(const Services& services, const std::string& policy, cons
   require_no_operator(services, "unschedule " + chosen.ref.name,
                       "kubectl kubedr suspend " + chosen.ref.name, call);
   const cluster::ObjectName name = cron_job_of(chosen.ref.name);
+  const auto there = services.cluster.find_object(name, call);
+  if (there && !is_ours(*there)) {
+    throw Error(
+        ErrorKind::exists, fmt::format("cronjob.batch/{} was made by somebody else", name.name),
+        fmt::format("kubectl -n {} delete cronjob {}", services.cluster.name_space(), name.name));
+  }
   if (!services.cluster.delete_object(name, call)) {
     throw Error(ErrorKind::not_found,
                 fmt::format("metadatabackuppolicy \"{}\" is not scheduled: there is no cronjob "

@@ -110,7 +110,7 @@ class Syncing {
     require_no_doubt(records_, plan.dangling, damaged);
     read_policies(call);
     cluster_uid_ = s_.cluster.identity(call);
-    if (!s_.cluster.operator_runs(call)) note_held(plan.held);
+    if (s_.cluster.operator_runs(call) == false) note_held(plan.held);
     SnapshotsRequest filter;
     filter.policy = whose().policy;
     for (ListedSnapshot& one : join_snapshots(snapshots, records_, location_.ref.name, filter)) {

@@ -43,6 +43,7 @@ class Uninstalling {
   }
 
   std::vector<std::string> carry_out(const UninstallPlan& plan) {
+    if (request_.delete_records) require_no_operator();  // the question may have taken its time
     std::vector<std::string> deleted;
     for (const cluster::ObjectName& object : plan.objects) {
       if (s_.cluster.delete_object(object, call_)) deleted.push_back(describe(object));
@@ -58,14 +59,24 @@ class Uninstalling {
     return to_lower(object.kind) + "/" + object.name;
   }
 
+  // Records of all namespaces go, and the operator of any would see it.
   void require_no_operator() const {
-    if (!s_.cluster.operator_runs(call_)) return;
-    throw Error(ErrorKind::usage,
-                "uninstall: an operator is running here: it would delete the snapshot of every "
-                "record that goes",
-                fmt::format("stop it first: kubectl -n {} scale deployment "
-                            "kubedr-controller-manager --replicas=0",
-                            s_.cluster.name_space()));
+    std::string where;
+    if (s_.cluster.operator_runs(call_) != false) where = s_.cluster.name_space();
+    for (const Json& deployment :
+         s_.cluster.list_objects("Deployment", "", cluster::Reach::everywhere, call_)) {
+      const cluster::ObjectName name = name_of("Deployment", deployment);
+      const bool runs = find_integer(deployment, {"spec", "replicas"}).value_or(1) > 0;
+      if (runs && name.name == cluster::kOperatorDeployment) where = name.name_space;
+    }
+    if (where.empty()) return;
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("uninstall: an operator is running in namespace \"{}\": it would delete "
+                    "the snapshot of every record that goes",
+                    where),
+        fmt::format("stop it first: kubectl -n {} scale deployment {} --replicas=0", where,
+                    cluster::kOperatorDeployment));
   }
 
   // None where the server does not know the kind.

@@ -411,6 +411,13 @@ metadata: {name: other, namespace: kubedr-system}
       eventually([&] { return has(patch(kBackup, spec).err, "nothing of one but annotations"); }));
   CHECK(plane.get("metadatabackuppolicy", "prod").at("spec").at("retainNumBackups") == 120);
   CHECK(patch(kBackup, {{"metadata", {{"annotations", {{"a", "b"}}}}}}).ok());
+  // An owner that is not there would have Kubernetes delete it.
+  const Json owner = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", "x"}, {"uid", "none"}};
+  for (const Json& metadata : {Json{{"ownerReferences", Json::array({owner})}},
+                               Json{{"finalizers", Json::array({"example.com/for-ever"})}},
+                               Json{{"labels", {{"a", "b"}}}}}) {
+    CHECK(has(patch(kBackup, {{"metadata", metadata}}).err, "nothing of one but annotations"));
+  }
   CHECK(patch(kAdmin, spec).ok());
   for (const char* kind : {"rolebindings", "clusterroles", "customresourcedefinitions", "pods"}) {
     CAPTURE(kind);

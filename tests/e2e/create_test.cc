@@ -183,6 +183,16 @@ TEST_CASE("create: what is there already, or could not work, is refused and noth
   CHECK_FALSE(plane.api().kubectl({"-n", kNamespace, "get", "mbp", "refused"}).ok());
 }
 
+TEST_CASE("delete: a Secret of both a policy and a location stays") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("shared", {{"etcdCreds", "shared-creds"}});
+  check_failed(plane.kubedr({"policy", "delete", "shared", "--delete-secret", "--yes"}), 2,
+               "is also that of backuplocation/shared");
+  CHECK(plane.kubedr({"policy", "delete", "shared", "--yes"}).ok());
+  CHECK(plane.get("secret", "shared-creds").at("data").contains("restic_repo_password"));
+}
+
 TEST_CASE("delete: a location in use stays, and Secrets stay unless asked for") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();

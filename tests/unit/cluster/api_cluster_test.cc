@@ -384,13 +384,23 @@ TEST_CASE("what is deleted loses the finalizers of an operator that is gone, and
       {{"DELETE " + location + " ", 200},
        {"GET " + location + " ", 200, held},
        {"GET /apis/apps/v1/namespaces/ns" + deployment, 404, status("NotFound")},
-       {"GET /apis/apps/v1/namespaces/kubedr-system" + deployment, 403, status("Forbidden")},
+       {"GET /apis/apps/v1/namespaces/kubedr-system" + deployment, 404, status("NotFound")},
        {"GET /api/v1/namespaces/ns/pods?labelSelector=control-plane%3Dcontroller-manager&", 200,
         list({})},
        {"PATCH " + location + "?", 200}});
   CHECK(fixture.cluster().delete_object({"BackupLocation", "x"}, fixture.call()));
   CHECK(fixture.body(5) ==
         Json::parse(R"({"metadata":{"finalizers":["others"],"resourceVersion":"5"}})"));
+
+  // Who may not look must not take it for gone.
+  Fixture denied(
+      {{"DELETE " + location + " ", 200},
+       {"GET " + location + " ", 200, held},
+       {"GET /apis/apps/v1/namespaces/ns" + deployment, 404, status("NotFound")},
+       {"GET /apis/apps/v1/namespaces/kubedr-system" + deployment, 403, status("Forbidden")},
+       {"GET /api/v1/namespaces/ns/pods?labelSelector=control-plane%3Dcontroller-manager&", 200,
+        list({})}});
+  CHECK(denied.cluster().delete_object({"BackupLocation", "x"}, denied.call()));
 
   Fixture running(
       {{"DELETE " + location + " ", 200},
@@ -406,16 +416,20 @@ TEST_CASE("an operator is there while its Deployment is to run, or a pod of it s
   const std::string here = "GET /apis/apps/v1/namespaces/kubedr-system/deployments/";
   const std::string pods = "GET /api/v1/namespaces/kubedr-system/pods?";
   const auto deployed = [](int replicas) { return Json{{"spec", {{"replicas", replicas}}}}; };
-  const auto pod = [](const char* phase) { return list({Json{{"status", {{"phase", phase}}}}}); };
+  const auto pod = [](const char* phase, const char* name = "kubedr-controller-manager-5d-x2") {
+    return list({Json{{"metadata", {{"name", name}}}, {"status", {{"phase", phase}}}}});
+  };
   const auto runs = [&](std::vector<Exchange> exchanges) {
     Fixture fixture(std::move(exchanges));
     return fixture.cluster("kubedr-system").operator_runs(fixture.call());
   };
-  CHECK(runs({{here, 200, deployed(1)}}));
-  CHECK(runs({{here, 200, Json{{"spec", Json::object()}}}}));
-  CHECK(runs({{here, 200, deployed(0)}, {pods, 200, pod("Running")}}));
-  CHECK_FALSE(runs({{here, 200, deployed(0)}, {pods, 200, pod("Succeeded")}}));
-  CHECK_FALSE(runs({{here, 403, status("Forbidden")}, {pods, 403, status("Forbidden")}}));
+  CHECK(runs({{here, 200, deployed(1)}}) == true);
+  CHECK(runs({{here, 200, Json{{"spec", Json::object()}}}}) == true);
+  CHECK(runs({{here, 200, deployed(0)}, {pods, 200, pod("Running")}}) == true);
+  CHECK(runs({{here, 200, deployed(0)}, {pods, 200, pod("Succeeded")}}) == false);
+  // Another operator's pods bear the same label.
+  CHECK(runs({{here, 200, deployed(0)}, {pods, 200, pod("Running", "other-manager-1")}}) == false);
+  CHECK(runs({{here, 403, status("Forbidden")}, {pods, 403, status("Forbidden")}}) == std::nullopt);
 }
 
 TEST_CASE("the server's version is read whatever a distribution adds to it") {

@@ -57,6 +57,17 @@ Json yaml(const char* text) {
 
 }  // namespace
 
+TEST_CASE("cron job: a URL may end in a slash, and no variable names another") {
+  crd::Location location = minio();
+  location.url = "https://minio:9000/";
+  crd::Policy policy = nightly();
+  policy.etcd_endpoint = "https://$(RESTIC_PASSWORD):2379";
+  Json cron_job = make_cron_job(policy, location, {"example.com/kubectl-kubedr:1"});
+  const Json variables = named(pod_of(cron_job)["containers"][0]["env"]);
+  CHECK(variables["RESTIC_REPO"]["value"] == "s3:https://minio:9000/backups");
+  CHECK(variables["ETCD_ENDPOINT"]["value"] == "https://$$(RESTIC_PASSWORD):2379");
+}
+
 TEST_CASE("cron job: names, labels and owner are operator mode's") {
   const Json cron_job = made();
   CHECK(cron_job["metadata"]["name"] == "nightly-backup-cronjob");
