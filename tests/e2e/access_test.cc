@@ -165,6 +165,7 @@ std::vector<Run> every_verb(const TempDir& folder, const std::string& s3) {
       {{"policy", "delete", "other", "--delete-secret", "--yes"}, 0, 4, 4},
       {{"location", "delete", "other", "--delete-secret", "--yes"}, 0, 4, 4},
       {{"init", "prod", "--if-needed"}, 0, 0, kDenied},
+      {{"doctor", "prod"}, 0, 0, 5},
       {{"backup", "prod"}, 0, 0, kDenied},
       {{"schedule", "prod", "--image", "example.com/image"}, 0, kDenied, kDenied},
       {{"suspend", "prod"}, 0, kDenied, kDenied},
@@ -344,7 +345,7 @@ TEST_CASE("access: each role is what its verbs ask for, no more and no less") {
   write_with_kubectl(audited, kAdmin);
 
   const Rights identity = audited.granted("clusterrole", "kubedr-identity");
-  CHECK(identity == Rights{"get namespaces"});
+  CHECK(identity == Rights{"get deployments.apps", "get namespaces"});
   // Asked for after an answer that was lost, of a pod that holds a lock, and where pods run.
   const Rights rare = {"get events", "get pods"};
   // So is the right to create of what is applied, within the patch.
