@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "workflow/job.h"
 #include "workflow/open.h"
 #include "workflow/schedule.h"
@@ -15,6 +16,12 @@ namespace kubedr::workflow {
 namespace {
 
 constexpr std::chrono::seconds kLook{1};
+// After so long without a word it is said where one may be found.
+constexpr std::chrono::seconds kPatience{30};
+// A pod that has not started by then is in nobody's way: its image, its Secret or its folder is not
+// there.
+constexpr std::chrono::minutes kLongestStart{5};
+constexpr std::size_t kLongestLabel = 63;
 
 std::string name_of(const Json& object) {
   return find_string(object, {"metadata", "name"}).value_or("");
@@ -22,6 +29,11 @@ std::string name_of(const Json& object) {
 
 std::string phase_of(const Json& pod) {
   return find_string(pod, {"status", "phase"}).value_or("");
+}
+
+// In the order in which they were made.
+std::pair<std::string, std::string> age_of(const Json& pod) {
+  return {find_string(pod, {"metadata", "creationTimestamp"}).value_or(""), name_of(pod)};
 }
 
 bool has_ended(const Json& pod) {
@@ -52,49 +64,85 @@ std::string trouble_of(const Json& pod) {
   return "";
 }
 
-// Follows the only pod of a job; our jobs never start a second one.
+bool is_late(const Json& pod, WallTime now) {
+  const auto made = parse_time(find_string(pod, {"metadata", "creationTimestamp"}).value_or(""));
+  return phase_of(pod) == "Pending" && made && now - *made > kLongestStart;
+}
+
+// Follows the last pod of a job; ours never start a second one, an operator's may.
 class Following {
  public:
   Following(const Services& services, const std::string& job, const JobWatch& watch,
             const Call& call)
-      : s_(services), job_(job), watch_(watch), call_(call) {}
+      : s_(services), job_(job), watch_(watch), call_(call), begun_(call.clock().steady()) {}
 
-  Json until_ended() {
+  // Its pod as it ended; nullopt where the job was done and the pod was gone before anybody looked.
+  std::optional<Json> until_ended() {
     while (true) {
-      const std::optional<Json> pod = find_pod();
-      if (pod) {
-        remark(trouble_of(*pod));
-        read_log(*pod);
-        if (has_ended(*pod)) return *pod;
-      } else {
-        require_job_alive();
+      try {
+        if (look()) return pod_;
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::unavailable) throw;
+        call_.require_live();
+        remark(error.what());
       }
       call_.sleep(kLook);
     }
   }
 
  private:
+  // Whether it is over. Of the job's pod first: the job may be done before it is looked at.
+  bool look() {
+    const bool done = job_is_done();
+    pod_ = find_pod();
+    if (!pod_) {
+      if (!done) remark_when_due("job", job_);
+      return done;
+    }
+    remark(trouble_of(*pod_));
+    if (phase_of(*pod_) == "Pending" && trouble_of(*pod_).empty()) {
+      remark_when_due("pod", name_of(*pod_));
+    }
+    read_log(*pod_);
+    return has_ended(*pod_) && (done || is_only_one_);
+  }
+
+  void remark_when_due(const char* kind, const std::string& name) {
+    if (call_.clock().steady() - begun_ < kPatience) return;
+    remark(fmt::format("job/{}: nothing runs yet: kubectl -n {} describe {} {}", job_,
+                       s_.cluster.name_space(), kind, name));
+  }
+
   std::optional<Json> find_pod() const {
     std::vector<Json> pods =
         s_.cluster.list_objects("Pod", "job-name=" + job_, cluster::Reach::here, call_);
     if (pods.empty()) return std::nullopt;
-    return std::move(pods.front());
+    return *std::max_element(pods.begin(), pods.end(), [](const Json& one, const Json& other) {
+      return age_of(one) < age_of(other);
+    });
   }
 
-  // Without a pod only the job itself tells that there will be none.
-  void require_job_alive() const {
+  // A job that failed may have no pod to tell why.
+  bool job_is_done() {
     const auto job = s_.cluster.find_object({"Job", job_}, call_);
     if (!job) {
       throw Error(ErrorKind::failed, fmt::format("job/{}: somebody deleted it", job_));
     }
-    for (const Json& condition :
-         job->value("status", Json::object()).value("conditions", Json::array())) {
-      if (find_string(condition, {"type"}) != "Failed") continue;
+    is_only_one_ = find_integer(*job, {"spec", "backoffLimit"}) == 0;
+    const Json conditions = job->value("status", Json::object()).value("conditions", Json::array());
+    for (const Json& condition : conditions) {
+      if (find_string(condition, {"status"}) != "True") continue;
+      const std::string type = find_string(condition, {"type"}).value_or("");
+      if (type == "Complete") return true;
+      if (type != "Failed") continue;
+      const std::optional<Json> pod = find_pod();
+      if (pod && has_ended(*pod)) return true;
       throw Error(ErrorKind::failed,
-                  fmt::format("job/{}: failed without a pod: {}", job_,
-                              find_string(condition, {"message"}).value_or("")),
+                  fmt::format("job/{}: {}", job_,
+                              find_string(condition, {"message"}).value_or("it failed")),
                   fmt::format("kubectl -n {} describe job {}", s_.cluster.name_space(), job_));
     }
+    return false;
   }
 
   void read_log(const Json& pod) {
@@ -119,6 +167,9 @@ class Following {
   const std::string& job_;
   const JobWatch& watch_;
   const Call& call_;
+  const SteadyTime begun_;
+  std::optional<Json> pod_;  // as of the last look
+  bool is_only_one_ = true;  // no other follows when it fails
   std::size_t seen_ = 0;
   std::string last_remark_;
 };
@@ -139,9 +190,24 @@ Json cron_job_for(const Services& services, const crd::Policy& policy,
   return scheduled_object(services, {policy.ref.name, request.image}, call);
 }
 
+// Null where the pod of a job that is complete is gone. Whoever stops waiting leaves the job to go
+// on.
+Json follow(const Services& services, const std::string& job, const JobWatch& watch,
+            const Call& call) {
+  try {
+    return Following(services, job, watch, call).until_ended().value_or(Json());
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::failed) throw;
+    throw Error(error.kind(), error.what(),
+                fmt::format("job/{} goes on: kubectl -n {} logs -f job/{}", job,
+                            services.cluster.name_space(), job));
+  }
+}
+
 }  // namespace
 
 void require_no_job(const Services& services, const std::string& policy, const Call& call) {
+  if (policy.size() > kLongestLabel) return;  // no pod bears it
   std::vector<Json> pods;
   try {
     pods =
@@ -150,9 +216,13 @@ void require_no_job(const Services& services, const std::string& policy, const C
     if (error.kind() != ErrorKind::denied) throw;
     log::info("{}", error.what());  // locks of the repository still keep the two apart
   }
+  const auto own = std::find_if(pods.begin(), pods.end(),
+                                [&](const Json& pod) { return name_of(pod) == services.pod_name; });
   for (const Json& pod : pods) {
+    // Of two that meet, the older goes on: else both would give way.
+    if (own != pods.end() && age_of(pod) >= age_of(*own)) continue;
     // One that cannot start, for want of an image or a node, is in nobody's way.
-    if (has_ended(pod) || name_of(pod) == services.pod_name || !trouble_of(pod).empty()) continue;
+    if (has_ended(pod) || !trouble_of(pod).empty() || is_late(pod, services.clock.now())) continue;
     throw Error(ErrorKind::locked,
                 fmt::format("metadatabackuppolicy/{}: pod {} is backing it up right now", policy,
                             name_of(pod)),
@@ -170,7 +240,11 @@ InClusterReport backup_in_cluster(const Services& services, const InClusterReque
   report.job = job_name(policy.ref.name, services.random.next());
   services.cluster.create_object(make_job(cron_job, report.job), call);
   if (!request.wait) return report;
-  const Json pod = Following(services, report.job, watch, call).until_ended();
+  const Json pod = follow(services, report.job, watch, call);
+  if (pod.is_null()) {
+    report.exit_code = 0;  // or the job would not have been complete
+    return report;
+  }
   report.pod = name_of(pod);
   if (const Json* ended = container_state(pod, "terminated")) {
     report.exit_code = static_cast<int>(find_integer(*ended, {"exitCode"}).value_or(1));
@@ -182,8 +256,12 @@ InClusterReport backup_in_cluster(const Services& services, const InClusterReque
                     find_string(pod, {"status", "message"}).value_or(phase_of(pod))),
         fmt::format("kubectl -n {} describe pod {}", services.cluster.name_space(), report.pod));
   }
-  const crd::PolicyStatus status = services.cluster.policy(policy.ref.name, call).status;
-  if (status.backup_pod == report.pod) report.snapshot_id = status.snapshot_id;
+  try {
+    const crd::PolicyStatus status = services.cluster.policy(policy.ref.name, call).status;
+    if (status.backup_pod == report.pod) report.snapshot_id = status.snapshot_id;
+  } catch (const Error& error) {
+    watch.remark(error.what());  // the backup is what it is
+  }
   return report;
 }
 

@@ -17,6 +17,8 @@ constexpr char kProgram[] = "/usr/local/bin/kubectl-kubedr";
 // Jobs of a CronJob have eleven characters more, and 63 in all.
 constexpr std::size_t kLongestName = 52;
 
+constexpr std::chrono::seconds kLongestJob = std::chrono::hours(6);
+
 constexpr char kDataDir[] = "/data";
 constexpr char kEtcdDir[] = "/etcd_creds";
 constexpr char kCertsDir[] = "/certs_dir";
@@ -249,6 +251,8 @@ Json make_cron_job(const crd::Policy& policy, const crd::Location& location,
                   // A backup that is safe but for a later step must not be made again, and push an
                   // older one out each time.
                   {{"backoffLimit", 0},
+                   // One that never starts would keep all later ones from running.
+                   {"activeDeadlineSeconds", kLongestJob.count()},
                    {"template",
                     {{"metadata", {{"labels", labels}}},
                      {"spec", pod_of(policy, location, settings.image)}}}}}}}};

@@ -148,6 +148,15 @@ TEST_CASE("schedule: the controller manager makes Jobs of it, and their pods bac
   CHECK(policy.run({"unschedule", policy.name}).exit.code == 4);
 }
 
+TEST_CASE("backup: a policy whose name no pod's label can bear") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy shortly("long-names");
+  const std::string name(200, 'n');
+  shortly.plane.add_policy(name, {{"destination", shortly.name}});
+  const RunResult result = shortly.run({"backup", name});
+  CHECK_MESSAGE(result.ok(), result.err);
+}
+
 TEST_CASE("backup --in-cluster: runs the policy's job once and follows its log to the end") {
   KUBEDR_NEEDS("kube-controller-manager");
   const Policy policy("by-hand", {{"schedule", "0 0 1 1 *"}});

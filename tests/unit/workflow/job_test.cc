@@ -68,6 +68,10 @@ TEST_CASE("cron job: a URL may end in a slash, and no variable names another") {
   CHECK(variables["ETCD_ENDPOINT"]["value"] == "https://$$(RESTIC_PASSWORD):2379");
 }
 
+TEST_CASE("cron job: a job that never starts ends, and lets the next one run") {
+  CHECK(made()["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 6 * 3600);
+}
+
 TEST_CASE("cron job: names, labels and owner are operator mode's") {
   const Json cron_job = made();
   CHECK(cron_job["metadata"]["name"] == "nightly-backup-cronjob");
