@@ -341,9 +341,7 @@ void add_backup(CLI::App& root, Action& action) {
       "Exit codes: 0 done, 3 the backup is safe but a later step failed, 2 usage or another\n"
       "cluster's etcd, 4 not found, 10 no repository, 11 locked, 12 wrong password,\n"
       "20 unavailable, 21 denied, 22 corrupt, 130 and 143 interrupted before it was safe.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cmd/context.h"
-#include "workflow/location.h"
+#include "workflow/changes.h"
 
 // What the verbs that create and delete resources ask and say.
 namespace kubedr::cmd {

@@ -113,9 +113,7 @@ void add_check(CLI::App& root, Action& action) {
       "  kubectl kubedr check --read-data-subset 5%\n"
       "  kubectl kubedr check --repo /mnt/backups --read-data -o json\n\n"
       "Exit codes: 0 no errors, 5 there is damage, others as for every verb.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

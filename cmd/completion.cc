@@ -40,9 +40,7 @@ void add_completion(CLI::App& root, Action& action) {
       "  chmod +x ~/bin/kubectl_complete-kubedr\n\n"
       "The scripts complete `kubectl-kubedr`. For `kubectl kubedr` kubectl's own completion calls\n"
       "kubectl_complete-kubedr, which must be in PATH and executable.");
-  verb->callback([&action, shell] {
-    action = [shell](const Context& context) { return run(*shell, context); };
-  });
+  on_parsed(*verb, action, shell, run);
 }
 
 }  // namespace kubedr::cmd

@@ -122,9 +122,7 @@ void add_doctor(CLI::App& root, Action& action) {
       "  kubectl kubedr doctor nightly --print rbac | kubectl apply -f -\n"
       "  kubectl kubedr doctor nightly --print iam > policy.json\n\n"
       "Exit codes: 0 a backup will work, 5 it will not, 20 and 21 the cluster could not be asked.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -113,9 +113,7 @@ void add_dump(CLI::App& root, Action& action) {
       "  kubectl kubedr dump mbr-83a71b2c /data/etcd-snapshot.db | gzip > etcd.db.gz\n"
       "  kubectl kubedr dump latest /data/certificates | tar -t\n"
       "  kubectl kubedr dump latest /data/etcd-snapshot.db --target etcd.db");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,16 @@ struct Context;
 
 // What a verb does once everything is parsed; returns the exit code.
 using Action = std::function<int(const Context&)>;
+
+// Once its line is parsed the verb is this work on these arguments, which CLI11 fills in before and
+// keeps until then.
+template <class Arguments, class Work>
+void on_parsed(CLI::App& verb, Action& action, const std::shared_ptr<Arguments>& arguments,
+               Work work) {
+  verb.callback([&action, arguments, work] {
+    action = [arguments, work](const Context& context) { return work(*arguments, context); };
+  });
+}
 
 // The whole command line: the tree that help is printed from. Sets `action` when parsed.
 //

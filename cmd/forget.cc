@@ -193,9 +193,7 @@ void add_forget(CLI::App& root, Action& action) {
       "  kubectl kubedr forget --policy nightly --keep-daily 7 --keep-weekly 4 --dry-run\n"
       "  kubectl kubedr forget --keep-last 30 --prune --yes\n\n"
       "Data goes with `prune`. A day is that of the clock a backup was taken by: ours is UTC.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

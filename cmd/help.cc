@@ -35,9 +35,7 @@ void add_help(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr help backup\n"
       "  kubectl kubedr help key add");
-  verb->callback([&action, words] {
-    action = [words](const Context& context) { return run(*words, context); };
-  });
+  on_parsed(*verb, action, words, run);
 }
 
 }  // namespace kubedr::cmd

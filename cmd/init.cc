@@ -101,9 +101,7 @@ void add_init(CLI::App& root, Action& action) {
       "      --credentials minio-creds\n"
       "  RESTIC_PASSWORD_FILE=pw kubectl kubedr init --repo /mnt/backups\n\n"
       "Exit codes: 0 done, 1 there is a repository already, 3 done but not published.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -59,9 +59,7 @@ void add_install(CLI::App& root, Action& action) {
       "be\n"
       "bound to people; kubedr-job is what scheduled backups run as. Once more after a change of\n"
       "Secrets' names, it lets kubedr-backup read those and no others.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -94,9 +94,7 @@ using Work = int (*)(const Arguments&, const Context&);
 
 void act(CLI::App& verb, Action& action, const std::shared_ptr<Arguments>& arguments, Work work) {
   add_whose_flags(verb, arguments->whose);
-  verb.callback([&action, arguments, work] {
-    action = [arguments, work](const Context& context) { return work(*arguments, context); };
-  });
+  on_parsed(verb, action, arguments, work);
 }
 
 }  // namespace

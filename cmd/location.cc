@@ -106,14 +106,6 @@ int remove(Arguments arguments, const Context& context) {
       context);
 }
 
-using Work = int (*)(Arguments, const Context&);
-
-void act(CLI::App& verb, Action& action, const std::shared_ptr<Arguments>& arguments, Work work) {
-  verb.callback([&action, arguments, work] {
-    action = [arguments, work](const Context& context) { return work(*arguments, context); };
-  });
-}
-
 void add_create(CLI::App& group, Action& action, const std::shared_ptr<Arguments>& arguments) {
   CLI::App* verb =
       group.add_subcommand("create", "Make a BackupLocation and the Secret with its keys");
@@ -147,7 +139,7 @@ void add_create(CLI::App& group, Action& action, const std::shared_ptr<Arguments
       "      --credentials minio-creds\n"
       "  kubectl kubedr location create offsite --url https://minio:9000 --bucket etcd \\\n"
       "      --new-password-file pw --dry-run=client -o yaml");
-  act(*verb, action, arguments, create);
+  on_parsed(*verb, action, arguments, create);
 }
 
 }  // namespace
@@ -169,7 +161,7 @@ void add_location(CLI::App& root, Action& action) {
   verb->add_flag("--delete-secret", arguments->delete_secret,
                  "The Secret too: be sure that you have the repository's password elsewhere");
   verb->footer("Examples:\n  kubectl kubedr location delete offsite");
-  act(*verb, action, arguments, remove);
+  on_parsed(*verb, action, arguments, remove);
 }
 
 }  // namespace kubedr::cmd

@@ -109,9 +109,7 @@ void add_ls(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr ls latest --policy nightly\n"
       "  kubectl kubedr ls mbr-83a71b2c /data/certificates --recursive -l");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

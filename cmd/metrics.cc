@@ -97,9 +97,7 @@ void add_metrics(CLI::App& root, Action& action) {
       "  kubectl kubedr metrics --push http://pushgateway:9091\n"
       "  kubectl kubedr backup nightly --push "
       "http://pushgateway:9091/metrics/job/kubedr/cluster/a");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -67,14 +67,6 @@ int remove(Arguments arguments, const Context& context) {
       context);
 }
 
-using Work = int (*)(Arguments, const Context&);
-
-void act(CLI::App& verb, Action& action, const std::shared_ptr<Arguments>& arguments, Work work) {
-  verb.callback([&action, arguments, work] {
-    action = [arguments, work](const Context& context) { return work(*arguments, context); };
-  });
-}
-
 void add_create(CLI::App& group, Action& action, const std::shared_ptr<Arguments>& arguments) {
   CLI::App* verb =
       group.add_subcommand("create", "Make a MetadataBackupPolicy and, from files, etcd's Secret");
@@ -109,7 +101,7 @@ void add_create(CLI::App& group, Action& action, const std::shared_ptr<Arguments
       "\\\n"
       "      --schedule \"0 * * * *\" --etcd-cacert ca.crt --etcd-cert healthcheck-client.crt \\\n"
       "      --etcd-key healthcheck-client.key");
-  act(*verb, action, arguments, create);
+  on_parsed(*verb, action, arguments, create);
 }
 
 }  // namespace
@@ -131,7 +123,7 @@ void add_policy(CLI::App& root, Action& action) {
       ->required();
   verb->add_flag("--delete-secret", arguments->delete_secret, "The Secret of etcd too");
   verb->footer("Examples:\n  kubectl kubedr policy delete hourly");
-  act(*verb, action, arguments, remove);
+  on_parsed(*verb, action, arguments, remove);
 }
 
 }  // namespace kubedr::cmd

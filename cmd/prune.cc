@@ -69,9 +69,7 @@ void add_prune(CLI::App& root, Action& action) {
       "  kubectl kubedr prune --location local-minio\n"
       "  kubectl kubedr prune --max-unused 0 --yes\n"
       "  kubectl kubedr prune --dry-run -o json");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -70,9 +70,7 @@ void add_repair(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr repair index --location local-minio\n"
       "  kubectl kubedr repair index --repo /mnt/backups --read-all-packs");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

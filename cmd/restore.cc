@@ -167,9 +167,7 @@ void add_restore(CLI::App& root, Action& action) {
       "  RESTIC_PASSWORD_FILE=pw kubectl-kubedr --repo s3:https://minio:9000/etcd \\\n"
       "      restore latest --target ./restored\n\n"
       "The command that makes an etcd data directory of it is printed at the end.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -83,9 +83,7 @@ void add_schedule(CLI::App& root, Action& action) {
       "  kubectl kubedr schedule nightly                     # after a change of the policy\n"
       "  kubectl kubedr schedule nightly --image IMAGE --dry-run=client -o yaml\n\n"
       "Its pods run on control-plane nodes, as the service account kubedr-job of `install`.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 void add_unschedule(CLI::App& root, Action& action) {
@@ -98,9 +96,7 @@ void add_unschedule(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr unschedule nightly\n\n"
       "Its Jobs go with it, also one that is running. `suspend` only pauses.");
-  verb->callback([&action, policy] {
-    action = [policy](const Context& context) { return stop(*policy, context); };
-  });
+  on_parsed(*verb, action, policy, stop);
 }
 
 }  // namespace kubedr::cmd

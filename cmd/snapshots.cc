@@ -122,9 +122,7 @@ void add_snapshots(CLI::App& root, Action& action) {
       "  kubectl kubedr snapshots nightly\n"
       "  kubectl kubedr snapshots --location local-minio --latest 1 -o json\n"
       "  RESTIC_PASSWORD_FILE=pw kubectl kubedr snapshots --repo s3:https://minio:9000/etcd");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -161,9 +161,7 @@ void add_stats(CLI::App& root, Action& action) {
       "  kubectl kubedr stats --mode raw-data\n"
       "  kubectl kubedr stats -o json\n\n"
       "STORED is what a policy's backups take, OWN what would be free without them.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -213,9 +213,7 @@ void add_status(CLI::App& root, Action& action) {
       "  kubectl kubedr status --contexts berlin,tokyo -A\n"
       "  kubectl kubedr status --watch --interval 30s\n\n"
       "Exit codes: 0 in order, 5 findings, 20 and 21 the cluster could not be asked.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -108,9 +108,7 @@ void add_sync(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr sync --dry-run\n"
       "  kubectl kubedr sync --location local-minio --yes");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -94,9 +94,7 @@ void add_uninstall(CLI::App& root, Action& action) {
       "  kubectl kubedr uninstall --delete-records\n\n"
       "Never deletes a namespace, a Secret or a repository. Records can be had again from the\n"
       "repository with `sync`, once its location and policy are there.");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -68,9 +68,7 @@ void add_unlock(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr unlock --location local-minio\n"
       "  kubectl kubedr unlock --remove-all");
-  verb->callback([&action, arguments] {
-    action = [arguments](const Context& context) { return run(*arguments, context); };
-  });
+  on_parsed(*verb, action, arguments, run);
 }
 
 }  // namespace kubedr::cmd

@@ -79,9 +79,7 @@ void add_version(CLI::App& root, Action& action) {
       "  kubectl kubedr version\n"
       "  kubectl kubedr version --server -o json\n\n"
       "Exit codes: 0 done, 20 somebody did not answer, 21 the API server does not let us.");
-  verb->callback([&action, server] {
-    action = [server](const Context& context) { return run(*server, context); };
-  });
+  on_parsed(*verb, action, server, run);
 }
 
 }  // namespace kubedr::cmd

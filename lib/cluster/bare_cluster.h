@@ -1,7 +1,7 @@
 #ifndef KUBEDR_CLUSTER_BARE_CLUSTER_H
 #define KUBEDR_CLUSTER_BARE_CLUSTER_H
 
-#include "cluster/cluster.h"
+#include "cluster/offline_cluster.h"
 
 namespace kubedr::cluster {
 
@@ -9,7 +9,7 @@ namespace kubedr::cluster {
 // both named "bare", with the Secrets that the command line and the environment gave. What would be
 // written is forgotten, but for the policy's status and totals, which later reads of this value
 // see.
-class BareCluster final : public Cluster {
+class BareCluster final : public OfflineCluster {
  public:
   struct Settings {
     crd::Location location;
@@ -28,29 +28,9 @@ class BareCluster final : public Cluster {
   SecretData secret(const std::string& name, const std::string& name_space,
                     const Call& call) override;
 
-  std::optional<std::string> identity(const Call&) override { return std::nullopt; }
-
-  std::optional<bool> operator_runs(const Call&) override { return false; }
-
-  std::map<std::string, std::string> claims_of_pod(const std::string&, const Call&) override {
-    return {};
-  }
-
-  std::optional<bool> lock_holder_lives(const std::string&, WallTime, const Call&) override {
-    return std::nullopt;
-  }
-
   std::optional<Json> find_object(const ObjectName& object, const Call& call) override;
   std::vector<Json> list_objects(const std::string& kind, const std::string& labels, Reach reach,
                                  const Call& call) override;
-
-  std::string pod_log(const std::string&, const Call&) override { return {}; }
-
-  std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }
-
-  std::optional<std::chrono::seconds> clock_offset() const override { return std::nullopt; }
-
-  std::optional<bool> may(const Permission&, const Call&) override { return std::nullopt; }
 
   const std::string& name_space() const override { return settings_.location.ref.name_space; }
 

@@ -3,14 +3,14 @@
 
 #include <filesystem>
 
-#include "cluster/cluster.h"
+#include "cluster/offline_cluster.h"
 
 namespace kubedr::cluster {
 
 // The same resources and Secrets, read from YAML files. Objects without a namespace are in
 // `name_space`; those of another one are left out, and kinds that nobody here reads. What would be
 // written is collected, one document for each object, and shows in later reads of this value.
-class ManifestCluster final : public Cluster {
+class ManifestCluster final : public OfflineCluster {
  public:
   // Each path is a file, or a folder whose *.yaml, *.yml and *.json are read in order of name.
   //
@@ -28,29 +28,9 @@ class ManifestCluster final : public Cluster {
   SecretData secret(const std::string& name, const std::string& name_space,
                     const Call& call) override;
 
-  std::optional<std::string> identity(const Call&) override { return std::nullopt; }
-
-  std::optional<bool> operator_runs(const Call&) override { return false; }
-
-  std::map<std::string, std::string> claims_of_pod(const std::string&, const Call&) override {
-    return {};
-  }
-
-  std::optional<bool> lock_holder_lives(const std::string&, WallTime, const Call&) override {
-    return std::nullopt;
-  }
-
   std::optional<Json> find_object(const ObjectName& object, const Call& call) override;
   std::vector<Json> list_objects(const std::string& kind, const std::string& labels, Reach reach,
                                  const Call& call) override;
-
-  std::string pod_log(const std::string&, const Call&) override { return {}; }
-
-  std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }
-
-  std::optional<std::chrono::seconds> clock_offset() const override { return std::nullopt; }
-
-  std::optional<bool> may(const Permission&, const Call&) override { return std::nullopt; }
 
   const std::string& name_space() const override { return name_space_; }
 

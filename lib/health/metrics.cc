@@ -171,26 +171,20 @@ void add_age(Families& families, const Labels& labels, const Fleet& fleet,
 }
 
 void add_times(Families& families, const Labels& labels, const PolicyHealth& health) {
-  if (health.last_good) {
-    families.gauge("kubedr_backup_last_success_timestamp_seconds", "When the last good backup was.",
-                   labels, seconds_of(*health.last_good));
-  }
+  const auto add = [&](const char* name, const char* help, const std::optional<WallTime>& time) {
+    if (time) families.gauge(name, help, labels, seconds_of(*time));
+  };
+  add("kubedr_backup_last_success_timestamp_seconds", "When the last good backup was.",
+      health.last_good);
+  add("kubedr_backup_last_attempt_timestamp_seconds", "When the last backup ended, good or failed.",
+      health.last_attempt);
   if (health.last_attempt) {
-    families.gauge("kubedr_backup_last_attempt_timestamp_seconds",
-                   "When the last backup ended, good or failed.", labels,
-                   seconds_of(*health.last_attempt));
     families.gauge("kubedr_backup_last_attempt_failed", "Whether the last backup failed.", labels,
                    flag(health.backup_status == "Failed"));
   }
-  if (health.next_due) {
-    families.gauge("kubedr_backup_next_due_timestamp_seconds", "When the next backup is due.",
-                   labels, seconds_of(*health.next_due));
-  }
-  if (health.late_after) {
-    families.gauge("kubedr_backup_late_timestamp_seconds",
-                   "From when on the last good backup is too old for the schedule.", labels,
-                   seconds_of(*health.late_after));
-  }
+  add("kubedr_backup_next_due_timestamp_seconds", "When the next backup is due.", health.next_due);
+  add("kubedr_backup_late_timestamp_seconds",
+      "From when on the last good backup is too old for the schedule.", health.late_after);
 }
 
 void add_snapshots(Families& families, const Labels& labels, const Fleet& fleet,

@@ -7,9 +7,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "cluster/secret_data.h"
-#include "workflow/access.h"
-#include "workflow/install.h"
 #include "workflow/open.h"
 
 namespace kubedr::workflow {
@@ -48,27 +45,7 @@ void require_usable(const Services& services, const NewLocation& location,
 }  // namespace
 
 std::vector<Json> location_objects(const std::string& name_space, const NewLocation& location) {
-  std::vector<Json> objects;
-  if (location.keys) {
-    objects.push_back(cluster::make_secret(name_space, location.credentials, *location.keys));
-  }
-  objects.push_back(location_object(name_space, location));
-  return objects;
-}
-
-bool create_secret(const Services& services, const std::string& name,
-                   const cluster::SecretData& data, const Call& call) {
-  const Json object = cluster::make_secret(services.cluster.name_space(), name, data);
-  try {
-    services.cluster.create_object(object, call);
-    return true;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::exists) throw;
-  }
-  if (services.cluster.secret(name, services.cluster.name_space(), call) == data) return false;
-  throw Error(ErrorKind::exists,
-              fmt::format("secret \"{}\" is there already, with another content", name),
-              "name that Secret to use it as it is, or choose another name");
+  return with_secret(location_object(name_space, location), location.credentials, location.keys);
 }
 
 CreateReport create_location(const Services& services, const NewLocation& location,
@@ -80,62 +57,8 @@ CreateReport create_location(const Services& services, const NewLocation& locati
                 fmt::format("backuplocation \"{}\" is there already", location.name),
                 "kubectl kubedr location delete removes it, and leaves the repository alone");
   }
-  CreateReport report;
-  if (location.keys && create_secret(services, location.credentials, *location.keys, call)) {
-    report.created.push_back("secret/" + location.credentials);
-  }
-  const Json object = location_object(services.cluster.name_space(), location);
-  services.cluster.create_object(object, call);
-  report.created.push_back(display_name(object));
-  Steps steps;
-  steps.attempt("access", "kubectl kubedr install", [&] { refresh_backup_role(services, call); });
-  report.failed_steps = steps.failed();
-  return report;
-}
-
-void require_unshared(const Services& services, const std::string& secret,
-                      const crd::ObjectRef& owner, const Call& call) {
-  const auto locations = services.cluster.locations(call);
-  const auto policies = services.cluster.policies(call);
-  std::vector<std::string> users;
-  const auto look_at = [&](const crd::ObjectRef& ref, const std::string& named) {
-    const bool is_owner = ref.kind == owner.kind && ref.name == owner.name;
-    if (!is_owner && named == secret) users.push_back(ref.display());
-  };
-  for (const crd::Location& one : locations.items) look_at(one.ref, one.credentials);
-  for (const crd::Policy& one : policies.items) look_at(one.ref, one.etcd_creds);
-  for (const auto* malformed : {&locations.malformed, &policies.malformed}) {
-    users.insert(users.end(), malformed->begin(), malformed->end());
-  }
-  if (users.empty()) return;
-  throw Error(ErrorKind::usage,
-              fmt::format("secret \"{}\" is also that of {}, or may be", secret, join(users, "; ")),
-              "leave --delete-secret out");
-}
-
-DeleteReport delete_planned(const Services& services, const DeletePlan& plan,
-                            const AgreeToDelete& agree, const Call& call) {
-  DeleteReport report;
-  if (!agree(plan)) return report;
-  const auto remove = [&](const cluster::ObjectName& object) {
-    if (services.cluster.delete_object(object, call)) {
-      report.deleted.push_back(to_lower(object.kind) + "/" + object.name);
-    }
-  };
-  for (const cluster::ObjectName& object : plan.objects) remove(object);
-  Steps steps;
-  if (!plan.secret.empty()) {
-    steps.attempt(
-        "secret " + plan.secret,
-        fmt::format("kubectl -n {} delete secret {}", services.cluster.name_space(), plan.secret),
-        [&] {
-          remove({"Secret", plan.secret});
-        });
-  }
-  steps.attempt("access", "kubectl kubedr install", [&] { refresh_backup_role(services, call); });
-  report.failed_steps = steps.failed();
-  report.done = true;
-  return report;
+  return create_objects(services, location_object(services.cluster.name_space(), location),
+                        location.credentials, location.keys, call);
 }
 
 DeleteReport delete_location(const Services& services, const std::string& name, bool delete_secret,

@@ -6,10 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "cluster/secret_data.h"
 #include "health/schedule.h"
-#include "workflow/access.h"
-#include "workflow/install.h"
 #include "workflow/job.h"
 
 namespace kubedr::workflow {
@@ -39,12 +36,7 @@ bool needs_secret(const crd::Policy& policy) {
 }  // namespace
 
 std::vector<Json> policy_objects(const std::string& name_space, const NewPolicy& policy) {
-  std::vector<Json> objects;
-  if (policy.etcd_keys) {
-    objects.push_back(cluster::make_secret(name_space, policy.etcd_creds, *policy.etcd_keys));
-  }
-  objects.push_back(policy_object(name_space, policy));
-  return objects;
+  return with_secret(policy_object(name_space, policy), policy.etcd_creds, policy.etcd_keys);
 }
 
 CreateReport create_policy(const Services& services, const NewPolicy& policy, const Call& call) {
@@ -61,23 +53,14 @@ CreateReport create_policy(const Services& services, const NewPolicy& policy, co
                 fmt::format("kubectl -n {} edit metadatabackuppolicy {}",
                             services.cluster.name_space(), policy.name));
   }
-  CreateReport report;
-  if (policy.etcd_keys && create_secret(services, policy.etcd_creds, *policy.etcd_keys, call)) {
-    report.created.push_back("secret/" + policy.etcd_creds);
-  }
-  services.cluster.create_object(object, call);
-  report.created.push_back(display_name(object));
-  Steps steps;
-  steps.attempt("access", "kubectl kubedr install", [&] { refresh_backup_role(services, call); });
-  report.failed_steps = steps.failed();
-  return report;
+  return create_objects(services, object, policy.etcd_creds, policy.etcd_keys, call);
 }
 
 DeleteReport delete_policy(const Services& services, const std::string& name, bool delete_secret,
                            const AgreeToDelete& agree, const Call& call) {
   const crd::Policy policy = services.cluster.policy(name, call);
   DeletePlan plan;
-  const cluster::ObjectName cron_job{"CronJob", name + "-backup-cronjob"};
+  const cluster::ObjectName cron_job{"CronJob", cron_job_name(name)};
   // Another's CronJob goes with the policy if that owns it, and stays if not.
   const auto scheduled = services.cluster.find_object(cron_job, call);
   if (scheduled && is_ours(*scheduled)) plan.objects.push_back(cron_job);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "workflow/location.h"
+#include "workflow/changes.h"
 #include "workflow/services.h"
 
 namespace kubedr::workflow {

@@ -114,10 +114,8 @@ void look_at_schedules(const Services& services, health::Fleet& fleet, const Cal
     seen.policy = find_string(cron_job, {"metadata", "labels", kPolicyLabel}).value_or("");
     for (const crd::Policy& policy : fleet.policies) {
       if (policy.ref.name != seen.policy || policy.ref.name_space != seen.name_space) continue;
-      for (const health::SeenLocation& location : fleet.locations) {
-        const crd::ObjectRef& ref = location.location.ref;
-        if (ref.name != policy.destination || ref.name_space != policy.ref.name_space) continue;
-        seen.drift = drift_of(cron_job, policy, location.location);
+      if (const health::SeenLocation* location = health::location_of(fleet, policy)) {
+        seen.drift = drift_of(cron_job, policy, location->location);
       }
     }
     fleet.schedules.push_back(std::move(seen));
