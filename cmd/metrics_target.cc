@@ -38,7 +38,6 @@ health::Fleet survey_without_repositories(const Wired& wired, const Call& call) 
   } catch (const Error& error) {
     health::Fleet fleet;
     fleet.now = services.clock.now();
-    fleet.surveyed = fleet.now;
     fleet.without_cluster = services.cluster.mode() != "cluster";
     fleet.problem = error.what();
     return fleet;

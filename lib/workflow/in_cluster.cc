@@ -72,9 +72,15 @@ bool is_late(const Json& pod, WallTime now) {
 // Follows the last pod of a job; ours never start a second one, an operator's may.
 class Following {
  public:
-  Following(const Services& services, const std::string& job, const JobWatch& watch,
+  // `retries`: a pod that failed may be followed by another.
+  Following(const Services& services, const std::string& job, bool retries, const JobWatch& watch,
             const Call& call)
-      : s_(services), job_(job), watch_(watch), call_(call), begun_(call.clock().steady()) {}
+      : s_(services),
+        job_(job),
+        retries_(retries),
+        watch_(watch),
+        call_(call),
+        begun_(call.clock().steady()) {}
 
   // Its pod as it ended; nullopt where the job was done and the pod was gone before anybody looked.
   std::optional<Json> until_ended() {
@@ -91,20 +97,19 @@ class Following {
   }
 
  private:
-  // Whether it is over. Of the job's pod first: the job may be done before it is looked at.
+  // Whether it is over. The job itself is asked only where its pod does not tell.
   bool look() {
-    const bool done = job_is_done();
     pod_ = find_pod();
     if (!pod_) {
+      const bool done = job_is_done();
       if (!done) remark_when_due("job", job_);
       return done;
     }
-    remark(trouble_of(*pod_));
-    if (phase_of(*pod_) == "Pending" && trouble_of(*pod_).empty()) {
-      remark_when_due("pod", name_of(*pod_));
-    }
+    const std::string trouble = trouble_of(*pod_);
+    remark(trouble);
+    if (phase_of(*pod_) == "Pending" && trouble.empty()) remark_when_due("pod", name_of(*pod_));
     read_log(*pod_);
-    return has_ended(*pod_) && (done || is_only_one_);
+    return has_ended(*pod_) && (!retries_ || job_is_done());
   }
 
   void remark_when_due(const char* kind, const std::string& name) {
@@ -123,20 +128,18 @@ class Following {
   }
 
   // A job that failed may have no pod to tell why.
-  bool job_is_done() {
+  bool job_is_done() const {
     const auto job = s_.cluster.find_object({"Job", job_}, call_);
     if (!job) {
       throw Error(ErrorKind::failed, fmt::format("job/{}: somebody deleted it", job_));
     }
-    is_only_one_ = find_integer(*job, {"spec", "backoffLimit"}) == 0;
     const Json conditions = job->value("status", Json::object()).value("conditions", Json::array());
     for (const Json& condition : conditions) {
       if (find_string(condition, {"status"}) != "True") continue;
       const std::string type = find_string(condition, {"type"}).value_or("");
       if (type == "Complete") return true;
       if (type != "Failed") continue;
-      const std::optional<Json> pod = find_pod();
-      if (pod && has_ended(*pod)) return true;
+      if (pod_) return true;
       throw Error(ErrorKind::failed,
                   fmt::format("job/{}: {}", job_,
                               find_string(condition, {"message"}).value_or("it failed")),
@@ -165,11 +168,11 @@ class Following {
 
   const Services& s_;
   const std::string& job_;
+  const bool retries_;
   const JobWatch& watch_;
   const Call& call_;
   const SteadyTime begun_;
   std::optional<Json> pod_;  // as of the last look
-  bool is_only_one_ = true;  // no other follows when it fails
   std::size_t seen_ = 0;
   std::string last_remark_;
 };
@@ -190,17 +193,18 @@ Json cron_job_for(const Services& services, const crd::Policy& policy,
   return scheduled_object(services, {policy.ref.name, request.image}, call);
 }
 
-// Null where the pod of a job that is complete is gone. Whoever stops waiting leaves the job to go
-// on.
-Json follow(const Services& services, const std::string& job, const JobWatch& watch,
-            const Call& call) {
+// Whoever stops waiting leaves the job to go on.
+std::optional<Json> follow(const Services& services, const std::string& name, const Json& job,
+                           const JobWatch& watch, const Call& call) {
+  const bool retries = find_integer(job, {"spec", "backoffLimit"}) != 0;
   try {
-    return Following(services, job, watch, call).until_ended().value_or(Json());
+    return Following(services, name, retries, watch, call).until_ended();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::failed) throw;
+    const std::string goes_on = fmt::format("job/{} goes on: kubectl -n {} logs -f job/{}", name,
+                                            services.cluster.name_space(), name);
     throw Error(error.kind(), error.what(),
-                fmt::format("job/{} goes on: kubectl -n {} logs -f job/{}", job,
-                            services.cluster.name_space(), job));
+                error.hint().empty() ? goes_on : error.hint() + "\n  " + goes_on);
   }
 }
 
@@ -238,13 +242,15 @@ InClusterReport backup_in_cluster(const Services& services, const InClusterReque
   InClusterReport report;
   report.policy = policy.ref.name;
   report.job = job_name(policy.ref.name, services.random.next());
-  services.cluster.create_object(make_job(cron_job, report.job), call);
+  const Json job = make_job(cron_job, report.job);
+  services.cluster.create_object(job, call);
   if (!request.wait) return report;
-  const Json pod = follow(services, report.job, watch, call);
-  if (pod.is_null()) {
+  const std::optional<Json> followed = follow(services, report.job, job, watch, call);
+  if (!followed) {
     report.exit_code = 0;  // or the job would not have been complete
     return report;
   }
+  const Json& pod = *followed;
   report.pod = name_of(pod);
   if (const Json* ended = container_state(pod, "terminated")) {
     report.exit_code = static_cast<int>(find_integer(*ended, {"exitCode"}).value_or(1));

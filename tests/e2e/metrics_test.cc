@@ -277,6 +277,17 @@ TEST_CASE("metrics: a backup killed after it was safe is counted by the next one
   CHECK(totals_of(plane, "cut-short").succeeded == 3);
 }
 
+TEST_CASE("metrics: a backup that no API server answers tells that, and nothing it cannot know") {
+  const TempDir folder;
+  const std::string file = (folder / "kubedr.prom").string();
+  const RunResult result = test::kubedr({"backup", "nightly", "--server", "http://127.0.0.1:1",
+                                         "--timeout", "5s", "--textfile", file});
+  CHECK_MESSAGE(result.exit.code == 20, result.err);
+  const std::string text = read_text(file);
+  CHECK(sample(text, "kubedr_api_server_up") == "0");
+  CHECK(sample(text, "kubedr_survey_timestamp_seconds").empty());
+}
+
 TEST_CASE("metrics: a bare repository tells of itself, and a failed backup of its failure") {
   KUBEDR_NEEDS("etcd");
   const TempDir folder;
