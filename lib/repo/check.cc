@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <mutex>
 #include <set>
 #include <unordered_map>
@@ -252,22 +251,25 @@ class Checker {
         return id.digest()[0] % read_data_.buckets != read_data_.bucket - 1;
       });
       return ids;
-    case ReadData::Kind::percent: {
-      shuffle(ids);
-      const double share = static_cast<double>(ids.size()) * read_data_.percent / 100;
-      ids.resize(std::min(ids.size(), static_cast<std::size_t>(std::ceil(share))));
-      return ids;
-    }
+    case ReadData::Kind::percent:
+      return some_of(std::move(ids), read_data_.percent / 100);
     case ReadData::Kind::bytes: {
-      shuffle(ids);
-      std::uint64_t bytes = 0;
-      std::size_t count = 0;
-      while (count < ids.size() && bytes < read_data_.bytes) bytes += packs_.at(ids[count++]).size;
-      ids.resize(count);
-      return ids;
+      std::uint64_t total = 0;
+      for (const auto& [id, seen] : packs_) total += seen.size;
+      const double wanted = static_cast<double>(std::min(read_data_.bytes, total));
+      return some_of(std::move(ids), total == 0 ? 1 : wanted / static_cast<double>(total));
     }
     }
     return {};
+  }
+
+  // As many as restic reads: a share of the packs, not of their bytes, rounded down, one at least.
+  std::vector<PackId> some_of(std::vector<PackId> ids, double share) const {
+    if (ids.empty()) return ids;
+    shuffle(ids);
+    const auto count = static_cast<std::size_t>(static_cast<double>(ids.size()) * share);
+    ids.resize(std::clamp(count, std::size_t{1}, ids.size()));
+    return ids;
   }
 
   void shuffle(std::vector<PackId>& ids) const {

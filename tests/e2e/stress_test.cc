@@ -135,13 +135,20 @@ class Worker {
     return false;
   }
 
-  // One that is too many. That of an attempt that was refused is tried again.
+  // One that is too many. That of an attempt that was refused is tried again, and once it is gone
+  // the prune that follows has its turn before the next.
   bool forget(const std::function<RunResult(std::vector<std::string>)>& program) {
+    if (forgotten_) return true;
     if (!to_forget_) to_forget_ = reported_.surplus();
-    if (!to_forget_) return true;
-    if (!judge(program({"forget", *to_forget_}))) return false;
+    if (to_forget_ && !judge(program({"forget", *to_forget_}))) return false;
     to_forget_.reset();
+    forgotten_ = true;
     return true;
+  }
+
+  void pruned(bool repacked_some) {
+    if (repacked_some) ++repacked;
+    forgotten_ = false;
   }
 
   static const std::filesystem::path& database(int number) {
@@ -168,6 +175,7 @@ class Worker {
   }
 
   std::optional<std::string> to_forget_;
+  bool forgotten_ = false;  // and not pruned yet
   TempDir folder_;
   std::filesystem::path passing_;
   std::mt19937 random_{std::random_device()()};  // the device itself takes seconds for a file
@@ -194,7 +202,7 @@ class OurPrune final : public Worker {
     if (!forget([this](auto args) { return kubedr(std::move(args)); })) return false;
     const RunResult result = kubedr({"prune", "--max-unused", "0", "-o", "json"});
     if (!judge(result)) return false;
-    if (Json::parse(result.out).at("plan").at("packsRepacked").at("count") > 0) ++repacked;
+    pruned(Json::parse(result.out).at("plan").at("packsRepacked").at("count") > 0);
     return true;
   }
 };
@@ -235,7 +243,7 @@ class ResticPrune final : public Restic {
     if (!forget([this](auto args) { return restic(std::move(args)); })) return false;
     const RunResult result = restic({"prune", "--max-unused", "0"});
     if (!judge(result)) return false;
-    if (has(result.out, "repacking packs")) ++repacked;
+    pruned(has(result.out, "repacking packs"));
     return true;
   }
 };

@@ -101,15 +101,16 @@ TEST_CASE("API server: users have the rights of their groups, kubectl is admin")
   CHECK(api.kubectl({kubeconfig, "get", "secrets"}).err.find("Forbidden") != std::string::npos);
 }
 
-// A proxy in front of an etcd's JSON gateway, and a request through it.
+// A proxy in front of an etcd's JSON gateway, and a request through it: one whose answer stays as
+// it is, as that to /version does not while etcd moves its storage on to another version.
 struct Proxied {
   EtcdServer etcd;
   ByteProxy proxy{etcd.port()};
   http::Client client = local_client();
 
-  http::Response version() {
+  http::Response health() {
     http::Request request;
-    request.url = "http://127.0.0.1:" + std::to_string(proxy.port()) + "/version";
+    request.url = "http://127.0.0.1:" + std::to_string(proxy.port()) + "/health";
     return client.send(request, call_for(5s));
   }
 };
@@ -117,9 +118,9 @@ struct Proxied {
 TEST_CASE("byte proxy: without rules everything passes and is counted") {
   KUBEDR_NEEDS("etcd");
   Proxied world;
-  CHECK(world.version().status == 200);
-  CHECK(world.version().status == 200);
-  CHECK(world.proxy.requests() == std::vector<std::string>{"GET /version", "GET /version"});
+  CHECK(world.health().status == 200);
+  CHECK(world.health().status == 200);
+  CHECK(world.proxy.requests() == std::vector<std::string>{"GET /health", "GET /health"});
   CHECK(world.proxy.counts().connections == 1);
   CHECK(world.proxy.counts().bytes_to_client > 100);
 }
@@ -127,14 +128,14 @@ TEST_CASE("byte proxy: without rules everything passes and is counted") {
 TEST_CASE("byte proxy: it flips, cuts, stalls and refuses when told to, and not again") {
   KUBEDR_NEEDS("etcd");
   Proxied world;
-  const std::string sound(world.version().text());
+  const std::string sound(world.health().text());
   ProxyRules rules;
   SUBCASE("flip") {
     // The body's second byte, whatever the length of the header block.
     const std::uint64_t before = world.proxy.counts().bytes_to_client;
     rules.flip_at = before - sound.size() + 1;
     world.proxy.set(rules);
-    const std::string flipped(world.version().text());
+    const std::string flipped(world.health().text());
     CHECK(flipped.size() == sound.size());
     CHECK(flipped[1] == (sound[1] ^ 1));
   }
@@ -146,23 +147,23 @@ TEST_CASE("byte proxy: it flips, cuts, stalls and refuses when told to, and not 
       rules.cut_at = world.proxy.counts().bytes_to_client - 1;
     }
     world.proxy.set(rules);
-    CHECK_THROWS_AS(world.version(), Error);
+    CHECK_THROWS_AS(world.health(), Error);
   }
   SUBCASE("stall") {
     rules.stall_at = 50;
     world.proxy.set(rules);
     http::Request request;
-    request.url = "http://127.0.0.1:" + std::to_string(world.proxy.port()) + "/version";
+    request.url = "http://127.0.0.1:" + std::to_string(world.proxy.port()) + "/health";
     CHECK_THROWS_AS(world.client.send(request, call_for(200ms)), Error);
   }
   SUBCASE("refuse") {
     rules.refuse = true;
     world.proxy.set(rules);
     world.proxy.cut_all();
-    CHECK_THROWS_AS(world.version(), Error);
+    CHECK_THROWS_AS(world.health(), Error);
     world.proxy.set({});
   }
-  CHECK(world.version().text() == sound);
+  CHECK(world.health().text() == sound);
 }
 
 TEST_CASE("byte proxy: a kill before a request keeps it from the server, one after does not") {
