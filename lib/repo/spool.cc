@@ -127,10 +127,10 @@ void Spool::put(Pack pack) {
   const std::size_t bytes = pack.bytes.size();
   const std::optional<std::uint64_t> offset = reserve(bytes);
   const bool filed = offset && write(pack, *offset);
-  if (filed) pool_.give(std::exchange(pack.bytes, {}));
+  if (filed) pool_.give(std::move(pack.bytes));
   const std::lock_guard guard(mutex_);
   if (filed) {
-    in_file_.push_back({std::move(pack), *offset, bytes});
+    in_file_.push_back({pack.id, *offset, bytes});
   } else {
     in_memory_.push_back(std::move(pack));
   }
@@ -161,15 +161,16 @@ std::optional<Pack> Spool::take(const Call& call) {
     return pack;
   }
   if (in_file_.empty()) return std::nullopt;
-  Filed filed = std::move(in_file_.front());
+  const Filed filed = in_file_.front();
   in_file_.pop_front();
   memory_used_ += filed.bytes;
   lock.unlock();
-  return read_back(std::move(filed));
+  return read_back(filed);
 }
 
-Pack Spool::read_back(Filed filed) {
-  Pack pack = std::move(filed.pack);
+Pack Spool::read_back(const Filed& filed) {
+  Pack pack;
+  pack.id = filed.id;
   pack.bytes = pool_.take();
   pack.bytes.resize(filed.bytes);
   if (!read_at(file_.get(), pack.bytes, filed.offset)) {

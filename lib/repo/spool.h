@@ -46,7 +46,9 @@ class Spool {
   // No more packs; what waits can still be taken.
   void close();
 
-  // The next pack to be stored; nullopt when closed and drained, or when the call is stopped.
+  // The next pack to be stored; nullopt when closed and drained, or when the call is stopped. One
+  // that was in the file has no entries: thousands of packs' would fill the memory that the file
+  // saves, and the pack's own header has them.
   std::optional<Pack> take(const Call& call);
 
   // What was taken is stored; its memory counts no more.
@@ -54,7 +56,7 @@ class Spool {
 
  private:
   struct Filed {
-    Pack pack;  // without its bytes
+    PackId id;
     std::uint64_t offset = 0;
     std::size_t bytes = 0;
   };
@@ -63,7 +65,7 @@ class Spool {
   bool may_read_back() const;
   std::optional<std::uint64_t> reserve(std::size_t bytes);
   bool write(const Pack& pack, std::uint64_t offset);
-  Pack read_back(Filed filed);
+  Pack read_back(const Filed& filed);
 
   const SpoolOptions options_;
   BufferPool& pool_;

@@ -298,7 +298,11 @@ void Writer::Impl::put(SealedBlobs&& full, Sealer& sealer) {
 }
 
 void Writer::Impl::upload() {
+  Sealer sealer = repository_.make_sealer();
   while (std::optional<Pack> pack = spool_.take(scope_.call())) {
+    if (pack->entries.empty()) {
+      pack->entries = parse_pack_header(pack->bytes, pack->bytes.size(), sealer, "spooled pack");
+    }
     store(*pack);
     spool_.stored(std::move(*pack));
   }
