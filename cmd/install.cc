@@ -4,28 +4,48 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/print.h"
 #include "cmd/wire.h"
+#include "workflow/job.h"
 
 namespace kubedr::cmd {
 namespace {
 
 struct Arguments {
   std::string dry_run = "none";
+  bool with_metrics = false;
+  workflow::MetricsService metrics;
 };
 
-int run(const Arguments& arguments, const Context& context) {
-  if (arguments.dry_run == "client") {
-    context.print(
-        objects_text(workflow::install_objects(name_space_of(context)), context.flags.output));
-    return 0;
+workflow::InstallRequest request_of(const Arguments& arguments) {
+  if (arguments.with_metrics) return {arguments.metrics};
+  const bool metrics_only = arguments.metrics.service_monitor || !arguments.metrics.image.empty();
+  if (metrics_only) {
+    throw Error(ErrorKind::usage, "--image and --service-monitor go with --metrics");
   }
+  return {};
+}
+
+int show(const workflow::InstallRequest& request, const Context& context) {
+  if (request.metrics && request.metrics->image.empty()) {
+    throw Error(ErrorKind::usage, "--metrics: which image holds this program? --image names it",
+                workflow::kImageHint);
+  }
+  context.print(objects_text(workflow::install_objects(name_space_of(context), request),
+                             context.flags.output));
+  return 0;
+}
+
+int run(const Arguments& arguments, const Context& context) {
+  const workflow::InstallRequest request = request_of(arguments);
+  if (arguments.dry_run == "client") return show(request, context);
   const Wired wired(context);
   require_cluster(wired.services(), "install", "--dry-run=client -o yaml prints the objects");
   const std::vector<workflow::Installed> installed =
-      workflow::install(wired.services(), context.call);
+      workflow::install(wired.services(), request, context.call);
   Json list = Json::array();
   std::string text;
   for (const workflow::Installed& one : installed) {
@@ -48,9 +68,16 @@ void add_install(CLI::App& root, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   verb->add_option("--dry-run", arguments->dry_run, "client: print the objects and apply nothing")
       ->check(CLI::IsMember({"none", "client"}));
+  verb->add_flag("--metrics", arguments->with_metrics,
+                 "Also run `metrics --listen` in the cluster: a Deployment and a Service");
+  verb->add_option("--image", arguments->metrics.image,
+                   "Image with this program for --metrics; needed the first time");
+  verb->add_flag("--service-monitor", arguments->metrics.service_monitor,
+                 "With --metrics: a ServiceMonitor, for a Prometheus operator");
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr install\n"
+      "  kubectl kubedr install --metrics --image registry.example.com/kubectl-kubedr:1.0.0\n"
       "  kubectl kubedr install --dry-run=client -o yaml > kubedr.yaml\n"
       "  kubectl -n kubedr-system create rolebinding alice --role=kubedr-backup --user=alice\n"
       "  kubectl create clusterrolebinding alice-kubedr --clusterrole=kubedr-identity "

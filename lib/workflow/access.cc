@@ -60,7 +60,17 @@ Json backup_rules(const Words& secrets) {
   return rules;
 }
 
-// To patch kubedr-backup, an admin must hold what is in it: RBAC lets nobody give more.
+// What `metrics` asks for: into repositories it needs their Secrets, and whether the pod that holds
+// a lock is at work.
+Json metrics_rules(const Words& secrets) {
+  return {rule(crd::kGroup, {"backuplocations", "metadatabackuppolicies", "metadatabackuprecords"},
+               {"list"}),
+          rule("batch", {"cronjobs"}, {"list"}), rule(kCore, {"secrets"}, {"get"}, secrets),
+          rule(kCore, {"pods"}, {"get"})};
+}
+
+// To patch the roles that name Secrets, an admin must hold what is in them: RBAC lets nobody give
+// more.
 Json admin_rules() {
   Json rules = job_rules();
   append(rules,
@@ -73,7 +83,7 @@ Json admin_rules() {
           rule("batch", {"cronjobs"}, {"get", "list", "create", "patch", "delete"}),
           rule("batch", {"jobs"}, {"get", "create"}), rule(kCore, {"pods/log"}, {"get"}),
           rule(kCore, {"serviceaccounts"}, {"get"}, {kJobRole}),
-          rule(kRbacGroup, {"roles"}, {"get", "patch"}, {kBackupRole})});
+          rule(kRbacGroup, {"roles"}, {"get", "patch"}, {kBackupRole, kMetricsRole})});
   return rules;
 }
 
@@ -100,14 +110,20 @@ Json role(const std::string& name, const std::string& name_space, Json rules) {
   return role;
 }
 
-// Binds what is made here to the service account of scheduled backups.
-Json binding(const char* kind, const std::string& name, const std::string& name_space,
-             const char* role_kind, const char* role, const std::string& account_namespace) {
-  Json binding = object(kRbacVersion, kind, name, name_space);
-  binding["roleRef"] = {{"apiGroup", kRbacGroup}, {"kind", role_kind}, {"name", role}};
-  binding["subjects"] = Json::array(
-      {{{"kind", "ServiceAccount"}, {"name", kJobRole}, {"namespace", account_namespace}}});
-  return binding;
+// A service account that is called as its Role, with what binds it to that and to the role that
+// tells clusters apart.
+std::vector<Json> account_objects(const char* role, const std::string& name_space,
+                                  const std::string& identity_binding) {
+  const Json subjects =
+      Json::array({{{"kind", "ServiceAccount"}, {"name", role}, {"namespace", name_space}}});
+  Json here = object(kRbacVersion, "RoleBinding", role, name_space);
+  here["roleRef"] = {{"apiGroup", kRbacGroup}, {"kind", "Role"}, {"name", role}};
+  here["subjects"] = subjects;
+  Json everywhere = object(kRbacVersion, "ClusterRoleBinding", identity_binding, "");
+  everywhere["roleRef"] = {
+      {"apiGroup", kRbacGroup}, {"kind", "ClusterRole"}, {"name", kIdentityRole}};
+  everywhere["subjects"] = subjects;
+  return {object("v1", "ServiceAccount", role, name_space), here, everywhere};
 }
 
 Words with_default(const Words& secrets) {
@@ -125,19 +141,32 @@ Json managed_labels(const std::string& component) {
           {kManagedBy, kManager}};
 }
 
+std::vector<std::string> cluster_bindings(const std::string& name_space) {
+  // Two namespaces may have their own: the name says whose it is.
+  return {std::string(kIdentityRole) + "-" + name_space,
+          std::string(kMetricsRole) + "-" + name_space};
+}
+
 std::vector<Json> access_objects(const std::string& name_space, const Words& secrets) {
   Json reader = role(kReaderRole, "", reader_rules());
   reader["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] = "true";
-  // Two namespaces may have their own: the name says whose it is.
-  const std::string identity = std::string(kIdentityRole) + "-" + name_space;
-  return {reader,
-          role(kIdentityRole, "", identity_rules()),
-          role(kBackupRole, name_space, backup_rules(with_default(secrets))),
-          role(kAdminRole, name_space, admin_rules()),
-          role(kJobRole, name_space, job_rules()),
-          object("v1", "ServiceAccount", kJobRole, name_space),
-          binding("RoleBinding", kJobRole, name_space, "Role", kJobRole, name_space),
-          binding("ClusterRoleBinding", identity, "", "ClusterRole", kIdentityRole, name_space)};
+  std::vector<Json> objects = {reader, role(kIdentityRole, "", identity_rules()),
+                               role(kBackupRole, name_space, backup_rules(with_default(secrets))),
+                               role(kAdminRole, name_space, admin_rules()),
+                               role(kJobRole, name_space, job_rules())};
+  for (Json& one : account_objects(kJobRole, name_space, cluster_bindings(name_space)[0])) {
+    objects.push_back(std::move(one));
+  }
+  return objects;
+}
+
+std::vector<Json> metrics_access_objects(const std::string& name_space, const Words& secrets) {
+  std::vector<Json> objects = {
+      role(kMetricsRole, name_space, metrics_rules(with_default(secrets)))};
+  for (Json& one : account_objects(kMetricsRole, name_space, cluster_bindings(name_space)[1])) {
+    objects.push_back(std::move(one));
+  }
+  return objects;
 }
 
 // Who may patch a policy, but not create one, changes nothing of it but annotations: an owner that
@@ -188,12 +217,16 @@ std::vector<std::string> secrets_in_use(const Services& services, const Call& ca
   return {names.begin(), names.end()};
 }
 
-void refresh_backup_role(const Services& services, const Call& call) {
+void refresh_roles(const Services& services, const Call& call) {
   const std::string& space = services.cluster.name_space();
-  const auto there = services.cluster.find_object({"Role", kBackupRole}, call);
-  if (!there || find_string(*there, {"metadata", "labels", kManagedBy}) != kManager) return;
-  services.cluster.apply(
-      role(kBackupRole, space, backup_rules(with_default(secrets_in_use(services, call)))), call);
+  const auto refresh = [&](const char* name, Json (*rules)(const Words& secrets)) {
+    const auto there = services.cluster.find_object({"Role", name}, call);
+    if (!there || find_string(*there, {"metadata", "labels", kManagedBy}) != kManager) return;
+    const Words secrets = with_default(secrets_in_use(services, call));
+    services.cluster.apply(role(name, space, rules(secrets)), call);
+  };
+  refresh(kBackupRole, backup_rules);
+  refresh(kMetricsRole, metrics_rules);
 }
 
 }  // namespace kubedr::workflow

@@ -8,7 +8,8 @@
 #include "workflow/services.h"
 
 // Who may do what: the roles that `install` makes. Each is to be bound to people by whoever runs
-// the cluster; only that of scheduled backups is bound here, to their own service account.
+// the cluster; only those of scheduled backups and of the listener are bound here, to their own
+// service accounts.
 //
 //   kubedr-reader    ClusterRole  looks at everything, Secrets aside; part of the cluster's "view"
 //   kubedr-backup    Role         takes backups and cares for repositories from outside the
@@ -16,6 +17,8 @@
 //                                 reads the Secrets of locations and policies, and no others
 //   kubedr-admin     Role         everything but install and uninstall
 //   kubedr-job       Role         a scheduled backup, whose Secrets its pod is given
+//   kubedr-metrics   Role         a listener for Prometheus in the cluster, where one is wanted:
+//                                 looks at everything, repositories too, and changes nothing
 //   kubedr-identity  ClusterRole  tells this cluster from others
 //
 // A Role holds for its namespace; the tests compare each with what the verbs really ask for.
@@ -30,15 +33,24 @@ inline constexpr char kReaderRole[] = "kubedr-reader";
 inline constexpr char kBackupRole[] = "kubedr-backup";
 inline constexpr char kAdminRole[] = "kubedr-admin";
 inline constexpr char kJobRole[] = "kubedr-job";  // and the ServiceAccount that it is bound to
+inline constexpr char kMetricsRole[] = "kubedr-metrics";  // with all that it is for
 inline constexpr char kIdentityRole[] = "kubedr-identity";
 
 // Labels of what we make for ourselves; `component` says for what.
 Json managed_labels(const std::string& component);
 
-// Everything of the above, in the order in which it is applied. `secrets`: names of those that
-// backups need, besides the default one of etcd.
+// Everything of the above but the listener's, in the order in which it is applied. `secrets`: names
+// of those that backups need, besides the default one of etcd.
 std::vector<Json> access_objects(const std::string& name_space,
                                  const std::vector<std::string>& secrets);
+
+// What the listener's service account may do.
+std::vector<Json> metrics_access_objects(const std::string& name_space,
+                                         const std::vector<std::string>& secrets);
+
+// Names of the ClusterRoleBindings that the installation in a namespace makes: that of scheduled
+// backups and the listener's.
+std::vector<std::string> cluster_bindings(const std::string& name_space);
 
 // The admission policy and its binding.
 std::vector<Json> guard_objects();
@@ -46,8 +58,8 @@ std::vector<Json> guard_objects();
 // The Secrets that the locations and policies of the namespace name.
 std::vector<std::string> secrets_in_use(const Services& services, const Call& call);
 
-// Makes kubedr-backup agree with them, where `install` made that role.
-void refresh_backup_role(const Services& services, const Call& call);
+// Makes kubedr-backup and kubedr-metrics agree with them, where `install` made those roles.
+void refresh_roles(const Services& services, const Call& call);
 
 }  // namespace kubedr::workflow
 

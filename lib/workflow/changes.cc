@@ -29,9 +29,9 @@ bool create_secret(const Services& services, const std::string& name,
               "name that Secret to use it as it is, or choose another name");
 }
 
-// Lets kubedr-backup read what is named now, and nothing else.
+// Lets the roles read the Secrets that are named now, and no others.
 std::vector<FailedStep> refresh_access(const Services& services, Steps steps, const Call& call) {
-  steps.attempt("access", "kubectl kubedr install", [&] { refresh_backup_role(services, call); });
+  steps.attempt("access", "kubectl kubedr install", [&] { refresh_roles(services, call); });
   return steps.failed();
 }
 

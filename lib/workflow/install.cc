@@ -39,6 +39,19 @@ std::vector<Json> definition_objects(const std::string& name_space) {
   return objects;
 }
 
+void append(std::vector<Json>& objects, std::vector<Json> more) {
+  for (Json& object : more) objects.push_back(std::move(object));
+}
+
+// The listener, with what it may do before it.
+std::vector<Json> listener_objects(const std::string& name_space,
+                                   const std::vector<std::string>& secrets,
+                                   const MetricsService& metrics) {
+  std::vector<Json> objects = metrics_access_objects(name_space, secrets);
+  append(objects, metrics_objects(name_space, metrics));
+  return objects;
+}
+
 }  // namespace
 
 std::string display_name(const Json& object) {
@@ -49,21 +62,26 @@ std::string display_name(const Json& object) {
   return kind + group + "/" + find_string(object, {"metadata", "name"}).value_or("");
 }
 
-std::vector<Json> install_objects(const std::string& name_space) {
+std::vector<Json> install_objects(const std::string& name_space, const InstallRequest& request) {
   std::vector<Json> objects = definition_objects(name_space);
-  for (Json& object : guard_objects()) objects.push_back(std::move(object));
-  for (Json& object : access_objects(name_space, {})) objects.push_back(std::move(object));
+  append(objects, guard_objects());
+  append(objects, access_objects(name_space, {}));
+  if (request.metrics) append(objects, listener_objects(name_space, {}, *request.metrics));
   return objects;
 }
 
-std::vector<Installed> install(const Services& services, const Call& call) {
+std::vector<Installed> install(const Services& services, const InstallRequest& request,
+                               const Call& call) {
+  std::optional<MetricsService> metrics;
+  if (request.metrics) metrics = require_metrics_service(services, *request.metrics, call);
   std::vector<Installed> installed;
   const auto apply = [&](const std::vector<Json>& objects) {
     for (const Json& object : objects) {
       installed.push_back({display_name(object), services.cluster.apply(object, call)});
     }
   };
-  apply(definition_objects(services.cluster.name_space()));
+  const std::string& name_space = services.cluster.name_space();
+  apply(definition_objects(name_space));
   wait_until_served(services, call);
   const auto version = services.cluster.server_version(call);
   if (version && *version >= kKnowsAdmissionPolicies) {
@@ -74,7 +92,13 @@ std::vector<Installed> install(const Services& services, const Call& call) {
         "change policies, and so choose the Secrets it reads",
         kBackupRole);
   }
-  apply(access_objects(services.cluster.name_space(), secrets_in_use(services, call)));
+  const std::vector<std::string> secrets = secrets_in_use(services, call);
+  apply(access_objects(name_space, secrets));
+  if (metrics) {
+    apply(listener_objects(name_space, secrets, *metrics));
+  } else {
+    refresh_roles(services, call);
+  }
   return installed;
 }
 

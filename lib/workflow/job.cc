@@ -12,7 +12,6 @@ namespace {
 
 constexpr char kTypeLabel[] = "kubedr.type";
 constexpr char kBackupType[] = "backup";
-constexpr char kProgram[] = "/usr/local/bin/kubectl-kubedr";
 
 // Jobs of a CronJob have eleven characters more, and 63 in all.
 constexpr std::size_t kLongestName = 52;
@@ -132,17 +131,15 @@ Json affinity_of(const crd::Policy& policy) {
 // Root, as only root reads the certificates of a control plane, but without any capability.
 Json container_of(const crd::Policy& policy, const crd::Location& location,
                   const std::string& image, Json mounts) {
+  Json security = restricted_container();
+  security["runAsUser"] = 0;
   return {{"name", kBackupType},
           {"image", image},
           {"command", Json::array({kProgram})},
           {"args", Json::array({"backup", "--no-cache"})},
           {"env", environment_of(policy, location)},
           {"volumeMounts", std::move(mounts)},
-          {"securityContext",
-           {{"runAsUser", 0},
-            {"readOnlyRootFilesystem", true},
-            {"allowPrivilegeEscalation", false},
-            {"capabilities", {{"drop", Json::array({"ALL"})}}}}}};
+          {"securityContext", std::move(security)}};
 }
 
 Json pod_of(const crd::Policy& policy, const crd::Location& location, const std::string& image) {
@@ -215,6 +212,12 @@ std::vector<std::pair<std::string, Json>> facets(const Json& cron_job, bool all)
 
 }  // namespace
 
+Json restricted_container() {
+  return {{"readOnlyRootFilesystem", true},
+          {"allowPrivilegeEscalation", false},
+          {"capabilities", {{"drop", Json::array({"ALL"})}}}};
+}
+
 std::string backup_selector() {
   return fmt::format("{}={}", kTypeLabel, kBackupType);
 }
@@ -285,8 +288,9 @@ bool is_ours(const Json& cron_job) {
   return find_string(cron_job, {"metadata", "labels", kManagedBy}) == kManager;
 }
 
-std::string image_of(const Json& cron_job) {
-  const Json* pod = pod_in(cron_job);
+std::string image_of(const Json& workload) {
+  const Json* pod = pod_in(workload);
+  if (pod == nullptr) pod = find(workload, {"spec", "template", "spec"});
   if (pod == nullptr) return "";
   const Json containers = pod->value("containers", Json::array());
   return containers.empty() ? "" : containers[0].value("image", "");

@@ -19,6 +19,14 @@ namespace kubedr::workflow {
 // The label of CronJobs, and of the pods of their Jobs, that says whose they are.
 inline constexpr char kPolicyLabel[] = "kubedr.backup-policy";
 
+// Where an image has this program, and what to say to who has none.
+inline constexpr char kProgram[] = "/usr/local/bin/kubectl-kubedr";
+inline constexpr char kImageHint[] =
+    "tests/release/image makes one; push it to a registry that the nodes pull from";
+
+// What a container of ours does without: privileges, capabilities, a root that can be written.
+Json restricted_container();
+
 // "kubedr.type=backup", and of one policy.
 std::string backup_selector();
 std::string backup_selector(const std::string& policy);
@@ -44,8 +52,8 @@ Json make_job(const Json& cron_job, const std::string& name);
 // Whether we made it, and not an operator.
 bool is_ours(const Json& cron_job);
 
-// The image of its only container; empty when there is none.
-std::string image_of(const Json& cron_job);
+// The image that a CronJob or Deployment runs, of its first container; empty when there is none.
+std::string image_of(const Json& workload);
 
 // What of a CronJob is not as its policy and location say, in the policy's words: "schedule",
 // "certsDir". Of somebody else's only the schedule and whether it is suspended count.

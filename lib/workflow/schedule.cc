@@ -42,7 +42,7 @@ Wanted make_wanted(const Services& services, const ScheduleRequest& request, con
                 fmt::format("schedule {}: which image holds this program? --image is needed the "
                             "first time",
                             name),
-                "tests/release/image makes one; push it to a registry that the nodes pull from");
+                kImageHint);
   }
   const auto version = services.cluster.server_version(call);
   settings.with_time_zone = !version || *version >= kKnowsTimeZones;

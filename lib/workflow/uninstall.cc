@@ -34,7 +34,8 @@ class Uninstalling {
     if (request_.delete_records) require_no_operator();
     plan_.delete_records = request_.delete_records;
     // What acts goes before what it may do.
-    for (const char* kind : {"CronJob", "RoleBinding", "Role", "ServiceAccount"}) {
+    for (const char* kind : {"CronJob", "Deployment", "ServiceMonitor", "Service", "RoleBinding",
+                             "Role", "ServiceAccount"}) {
       take(kind, cluster::Reach::here);
     }
     take_cluster_wide();
@@ -96,10 +97,11 @@ class Uninstalling {
 
   // Another namespace's installation needs them as well.
   void take_cluster_wide() {
-    const std::string binding = std::string(kIdentityRole) + "-" + s_.cluster.name_space();
+    const std::vector<std::string> bindings = cluster_bindings(s_.cluster.name_space());
     for (const Json& object : ours("ClusterRoleBinding", cluster::Reach::here)) {
       const cluster::ObjectName name = name_of("ClusterRoleBinding", object);
-      if (name.name == binding) plan_.objects.push_back(name);
+      const bool here = std::find(bindings.begin(), bindings.end(), name.name) != bindings.end();
+      if (here) plan_.objects.push_back(name);
     }
     const std::vector<Json> accounts = ours("ServiceAccount", cluster::Reach::everywhere);
     const bool shared = std::any_of(accounts.begin(), accounts.end(), [&](const Json& account) {

@@ -26,10 +26,11 @@ struct UninstallReport {
   bool done = false;                 // false: `agree` said no
 };
 
-// Takes back what `install` and `schedule` made: the CronJobs of the namespace, its roles, bindings
-// and service account; what is the whole cluster's once no other namespace has any. A namespace, a
-// Secret or a repository is never deleted, and definitions only when that is asked for: then their
-// objects go first, in all namespaces, each freed of finalizers that an operator left behind.
+// Takes back what `install` and `schedule` made: the CronJobs of the namespace, the listener for
+// Prometheus, roles, bindings and service accounts; what is the whole cluster's once no other
+// namespace has any. A namespace, a Secret or a repository is never deleted, and definitions only
+// when that is asked for: then their objects go first, in all namespaces, each freed of finalizers
+// that an operator left behind.
 //
 // errors   usage: records are to be deleted while an operator runs, which would delete their
 //          snapshots too

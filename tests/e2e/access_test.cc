@@ -361,6 +361,14 @@ TEST_CASE("access: each role is what its verbs ask for, no more and no less") {
   check(kReader, audited.granted("clusterrole", kReader), {});
   check(kBackup, audited.granted("role", kBackup), rare);
   check(kAdmin, audited.granted("role", kAdmin), rare_for_admin);
+  // The listener, as it runs in the cluster.
+  REQUIRE(plane.kubedr({"install", "--metrics", "--image", "example.com/image"}).ok());
+  const std::string listener = "system:serviceaccount:kubedr-system:kubedr-metrics";
+  CHECK(eventually([&] {
+    const RunResult metrics = plane.kubedr({"metrics", "--as", listener});
+    return has(metrics.out, "kubedr_repository_up{") && !has(metrics.err, "forbidden");
+  }));
+  check(listener, audited.granted("role", "kubedr-metrics"), {"get pods"});
   // A scheduled backup is given its Secrets: the rest is that of a backup from outside.
   const Rights job = audited.granted("role", "kubedr-job");
   CHECK(shown(without(job, audited.granted("role", kBackup))) == "");
@@ -427,7 +435,11 @@ metadata: {name: other, namespace: kubedr-system}
   CHECK_FALSE(may(kAdmin, {"patch", "role/kubedr-admin"}));
   CHECK(may(kAdmin, {"patch", "role/kubedr-backup"}));
 
-  // A location of a new Secret: the role follows.
+  // A location of a new Secret: the roles follow.
+  REQUIRE(plane.kubedr({"install", "--metrics", "--image", "example.com/image"}).ok());
+  const std::string listener = "system:serviceaccount:kubedr-system:kubedr-metrics";
+  CHECK(eventually([&] { return may(listener, {"get", "secret/prod-creds"}); }));
+  CHECK_FALSE(may(listener, {"get", "secret/other"}));
   const TempDir folder;
   const std::string key = folder.write("key", "abc");
   const std::vector<std::string> create = {"location",
@@ -446,9 +458,11 @@ metadata: {name: other, namespace: kubedr-system}
   const RunResult created = plane.kubedr(create, kAdmin);
   CHECK_MESSAGE(created.ok(), created.err);
   CHECK(eventually([&] { return may(kBackup, {"get", "secret/new-credentials"}); }));
+  CHECK(eventually([&] { return may(listener, {"get", "secret/new-credentials"}); }));
   const RunResult deleted = plane.kubedr({"location", "delete", "new", "--yes"}, kAdmin);
   CHECK_MESSAGE(deleted.ok(), deleted.err);
   CHECK(eventually([&] { return !may(kBackup, {"get", "secret/new-credentials"}); }));
+  CHECK(eventually([&] { return !may(listener, {"get", "secret/new-credentials"}); }));
 }
 
 TEST_CASE("access: whoever is refused gets there by the commands that the refusals name") {

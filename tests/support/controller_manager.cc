@@ -15,7 +15,8 @@ ControllerManager::ControllerManager(const KubeApi& api) {
       std::vector<std::string>{
           find_server("kube-controller-manager"), "--kubeconfig=" + kubeconfig,
           "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-          "--controllers=cronjob-controller,job-controller,garbage-collector-controller,"
+          "--controllers=cronjob-controller,job-controller,deployment-controller,"
+          "replicaset-controller,garbage-collector-controller,"
           "root-ca-certificate-publisher-controller,clusterrole-aggregation-controller",
           "--root-ca-file=" + ca, "--leader-elect=false", "--bind-address=127.0.0.1",
           fmt::format("--secure-port={}", port_), "--cert-dir=" + (dir_ / "certs").string()},

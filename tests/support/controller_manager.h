@@ -10,8 +10,9 @@
 namespace kubedr::test {
 
 // A real kube-controller-manager for an API server, with the controllers that our stories need:
-// CronJobs make Jobs, Jobs make Pods, what lost its owner is collected, every namespace gets the
-// cluster's CA, and aggregated roles are filled. Ready when the constructor returns.
+// CronJobs make Jobs, Jobs and Deployments make Pods, what lost its owner is collected, every
+// namespace gets the cluster's CA, and aggregated roles are filled. Ready when the constructor
+// returns.
 //
 // threads  one thread; the API server must outlive it
 class ControllerManager {

@@ -413,8 +413,11 @@ struct Kubelet::Impl {
                          {"ready", phase == "Running"},
                          {"restartCount", 0},
                          {"state", state}};
-    api.patch(path_of(pod) + "/status",
-              {{"status", {{"phase", phase}, {"containerStatuses", Json::array({status})}}}});
+    const Json ready = {{"type", "Ready"}, {"status", phase == "Running" ? "True" : "False"}};
+    api.patch(path_of(pod) + "/status", {{"status",
+                                          {{"phase", phase},
+                                           {"conditions", Json::array({ready})},
+                                           {"containerStatuses", Json::array({status})}}}});
   }
 
   // "/containerLogs/NAMESPACE/POD/CONTAINER", as the API server asks for it.

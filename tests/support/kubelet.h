@@ -25,7 +25,8 @@ struct NodeOptions {
 // it sees its own environment and nothing else, and has no capability. Log, exit code and the
 // reason why nothing runs go into the pod's status, as a kubelet writes them.
 //
-// One container a pod, the node's network, no restarts: what the jobs of this project need.
+// One container a pod, the node's network, no restarts, and ready is what runs: what the workloads
+// of this project need.
 //
 // threads  synchronised; the API server must outlive it
 class Kubelet {
