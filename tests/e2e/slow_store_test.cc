@@ -1,6 +1,6 @@
 // A slow S3 must not make etcd slow: its stream holds a read transaction open there. So much data
-// as KUBEDR_SLOW_STORE_MB says is put into etcd, 96 if it says nothing; with 1024 it takes half an
-// hour.
+// as KUBEDR_SLOW_STORE_MB says is put into etcd, 96 if it says nothing; with 1024 it takes a quarter
+// of an hour.
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <stdexcept>
@@ -102,6 +103,7 @@ void ByteProxy::set(const ProxyRules& rules) {
   ++rules_number_;
   offset_ = 0;
   request_ = 0;
+  upward_free_at_ = downward_free_at_ = {};
   changed_.notify_all();
 }
 
@@ -172,7 +174,7 @@ void ByteProxy::to_server(Link& link) {
       while (::recv(link.client.get(), buffer.data(), buffer.size(), 0) > 0) continue;
       break;
     }
-    pace(piece.size());
+    pace(piece.size(), upward_free_at_);
     if (!send_all(link.server.get(), piece)) break;
   }
   ::shutdown(link.server.get(), SHUT_WR);
@@ -252,7 +254,7 @@ bool ByteProxy::pass_piece(Link& link, std::span<char> piece) {
   lock.unlock();
 
   if (delay.count() > 0) std::this_thread::sleep_for(delay);
-  pace(piece.size());
+  pace(piece.size(), downward_free_at_);
   const std::string_view bytes(piece.data(), piece.size());
   const std::size_t first = cut ? *cut : stall ? *stall : bytes.size();
   if (!send_all(link.client.get(), bytes.substr(0, first)) || cut) return false;
@@ -264,13 +266,17 @@ bool ByteProxy::pass_piece(Link& link, std::span<char> piece) {
   return send_all(link.client.get(), bytes.substr(first));
 }
 
-void ByteProxy::pace(std::size_t bytes) {
-  std::uint64_t rate = 0;
+void ByteProxy::pace(std::size_t bytes, std::chrono::steady_clock::time_point& free_at) {
+  std::chrono::steady_clock::time_point until;
   {
     const std::lock_guard lock(mutex_);
-    rate = rules_.bytes_per_second;
+    if (rules_.bytes_per_second == 0) return;
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::microseconds needed(bytes * 1'000'000 / rules_.bytes_per_second);
+    free_at = std::max(free_at, now) + needed;
+    until = free_at;
   }
-  if (rate > 0) std::this_thread::sleep_for(std::chrono::microseconds(bytes * 1'000'000 / rate));
+  std::this_thread::sleep_until(until);
 }
 
 }  // namespace kubedr::test

@@ -33,7 +33,7 @@ struct ProxyRules {
   bool refuse = false;                 // new connections end at once
   std::string unknown_header;          // a request with it is answered 501, as S3 would; lower case
   std::chrono::milliseconds delay{0};  // before each piece from the server
-  std::uint64_t bytes_per_second = 0;  // in each direction of each connection; 0 is no limit
+  std::uint64_t bytes_per_second = 0;  // in each direction, of all connections; 0 is no limit
 
   int kill_before_request = 0;  // the victim gets SIGKILL, the server never sees that request
   int kill_after_request = 0;   // the server has carried it out, the victim never sees the answer
@@ -83,7 +83,7 @@ class ByteProxy {
   bool must_refuse(std::string_view piece) const;
   bool pass_answer(const Link& link, std::string_view piece);
   bool pass_piece(Link& link, std::span<char> piece);
-  void pace(std::size_t bytes);
+  void pace(std::size_t bytes, std::chrono::steady_clock::time_point& free_at);
   void kill_victim();
 
   FileDescriptor listener_;
@@ -98,6 +98,9 @@ class ByteProxy {
   std::uint64_t rules_number_ = 0;
   std::uint64_t offset_ = 0;  // bytes from the server since set()
   int request_ = 0;           // since set()
+  // When a paced direction has done with what it was given.
+  std::chrono::steady_clock::time_point upward_free_at_{};
+  std::chrono::steady_clock::time_point downward_free_at_{};
   Counts counts_;
   std::vector<std::string> requests_;
   std::list<Link> links_;
