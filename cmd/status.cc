@@ -24,6 +24,31 @@ struct Arguments {
   std::string interval = "5s";
 };
 
+// " --context berlin"; nothing for a value that no simple quotes can hold.
+std::string flag_text(const std::string& flag, const std::string& value) {
+  if (value.empty() || value.find('\'') != std::string::npos) return "";
+  const bool plain = std::all_of(value.begin(), value.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("-_.:@/").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  return fmt::format(plain ? " --{} {}" : " --{} '{}'", flag, value);
+}
+
+// A remedy as it is typed where the flags were needed to ask: each of its commands gets them.
+std::string for_cluster(const std::string& remedy, const kube::Flags& flags) {
+  const std::string more =
+      flag_text("kubeconfig", flags.kubeconfig) + flag_text("context", flags.context);
+  if (more.empty() || !remedy.starts_with("kubectl ")) return remedy;
+  std::string text = remedy;
+  for (const char* between : {" | ", " && "}) {
+    for (std::size_t at = 0; (at = text.find(between, at)) != std::string::npos;) {
+      text.insert(at, more);
+      at += more.size() + std::string_view(between).size();
+    }
+  }
+  return text + more;
+}
+
 // One of the clusters that are asked, with a context of its own.
 class AskedCluster {
  public:
@@ -50,6 +75,9 @@ class AskedCluster {
     status.context = name_;
     status.fleet = workflow::survey(wired_->services(), request, context_.call);
     status.health = health::judge(status.fleet);
+    for (health::Finding& finding : status.health.findings) {
+      finding.remedy = for_cluster(finding.remedy, flags_.kube);
+    }
     return status;
   }
 

@@ -127,9 +127,13 @@ Json policy_json(const ClusterStatus& cluster, std::size_t index) {
 }
 
 Json finding_json(const std::string& context, const health::Finding& finding) {
-  return {{"context", context},         {"severity", to_string(finding.severity)},
-          {"code", finding.code},       {"object", finding.object},
-          {"message", finding.message}, {"remedy", finding.remedy}};
+  return {{"context", context},
+          {"severity", to_string(finding.severity)},
+          {"code", finding.code},
+          {"object", finding.object},
+          {"namespace", finding.name_space},
+          {"message", finding.message},
+          {"remedy", finding.remedy}};
 }
 
 Colour colour_of(health::Severity severity) {
@@ -288,8 +292,11 @@ class Tables {
 std::string findings_text(const std::vector<ClusterStatus>& clusters, const Context& context) {
   std::string text;
   for (const ClusterStatus& cluster : clusters) {
-    const std::string where = cluster.context.empty() ? "" : printable(cluster.context) + ": ";
+    const std::string context_name =
+        cluster.context.empty() ? "" : printable(cluster.context) + ": ";
     for (const health::Finding& one : cluster.health.findings) {
+      const bool ambiguous = context.flags.all_namespaces && !one.name_space.empty();
+      const std::string where = context_name + (ambiguous ? one.name_space + ": " : "");
       const std::string severity =
           context.terminal.paint(colour_of(one.severity), to_string(one.severity));
       text += fmt::format("{}: {}{}: {}\n", severity, where, one.object, printable(one.message));

@@ -23,7 +23,7 @@ using SecretData = std::map<std::string, Secret>;
 template <class T>
 struct Listed {
   std::vector<T> items;
-  std::vector<std::string> malformed;  // "metadatabackuppolicy/x: spec.destination: required"
+  std::vector<crd::Malformed> malformed;
 };
 
 // The operator's Deployment is always there under this name, which its pods' names begin with.

@@ -158,6 +158,13 @@ std::string ObjectRef::display() const {
   return to_lower(kind_name(kind)) + "/" + name;
 }
 
+Malformed make_malformed(const Json& object, const std::string& text) {
+  return {find_string(object, {"metadata", "namespace"}).value_or(""),
+          to_lower(find_string(object, {"kind"}).value_or("object")) + "/" +
+              find_string(object, {"metadata", "name"}).value_or(""),
+          text};
+}
+
 Location parse_location(const Json& object) {
   const Fields fields(object, Kind::location);
   Location location;

@@ -46,6 +46,15 @@ struct ObjectRef {
   std::string display() const;
 };
 
+// An object that nobody can read.
+struct Malformed {
+  std::string name_space;
+  std::string object;  // "metadatabackuppolicy/x"
+  std::string text;    // "metadatabackuppolicy/x: spec.destination: required"
+};
+
+Malformed make_malformed(const Json& object, const std::string& text);
+
 struct LocationStatus {
   std::string init_status;  // "", Initializing, Completed, Failed
   std::string init_error_message;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -26,6 +27,7 @@ constexpr std::chrono::hours kExpiresSoon{14 * 24};
 
 // S3 refuses a quarter of an hour, and certificates and locks go wrong long before.
 constexpr std::chrono::seconds kClockOffset{120};
+constexpr char kSetClock[] = "timedatectl set-ntp true";
 
 std::string age_text(WallTime now, WallTime then) {
   return human_duration(std::chrono::floor<seconds>(now - then));
@@ -158,20 +160,13 @@ std::string etcd_secret_command(const crd::Policy& policy) {
                         {"ca.crt", "client.crt", "client.key"});
 }
 
-std::string backup_command(const crd::Policy& policy) {
-  return "kubectl kubedr backup " + policy.ref.name;
-}
-
 class Judge {
  public:
   explicit Judge(const Fleet& fleet) : fleet_(fleet) {}
 
   Health run() {
-    for (const std::string& text : fleet_.malformed) {
-      add(Severity::error, "malformed-object", text.substr(0, text.find(':')), text,
-          "kubectl edit the object so that it can be read");
-    }
-    judge_clock("apiserver", "the API server's clock", fleet_.clock_offset);
+    for (const crd::Malformed& one : fleet_.malformed) judge_malformed(one);
+    judge_clock();
     for (const SeenLocation& seen : fleet_.locations) judge_location(seen);
     for (const crd::Policy& policy : fleet_.policies) judge_policy(policy);
     judge_records();
@@ -181,30 +176,67 @@ class Judge {
   }
 
  private:
-  void add(Severity severity, const std::string& code, const std::string& object,
+  void add(Severity severity, const std::string& code, const crd::ObjectRef& ref,
            const std::string& message, const std::string& remedy) {
-    health_.findings.push_back({severity, code, object, message, remedy});
+    health_.findings.push_back({severity, code, ref.display(), message, remedy, ref.name_space});
   }
 
-  void judge_clock(const std::string& object, const std::string& whose,
-                   const std::optional<seconds>& offset) {
-    if (!offset || std::chrono::abs(*offset) < kClockOffset) return;
-    add(Severity::warning, "clock-skew", object,
-        fmt::format("{} is {} {} this machine's", whose, human_duration(std::chrono::abs(*offset)),
-                    *offset > seconds(0) ? "ahead of" : "behind"),
-        "timedatectl set-ntp true");
+  // As it is typed: whoever is told no namespace looks into the default one, where another object
+  // may have the same name.
+  std::string command(const std::string& words, const crd::ObjectRef& ref) const {
+    const bool said = !fleet_.all_namespaces && ref.name_space == crd::kDefaultNamespace;
+    const bool needed = !said && !ref.name_space.empty() && !fleet_.without_cluster;
+    return "kubectl kubedr " + words + (needed ? " -n " + ref.name_space : "");
+  }
+
+  std::string of_location(const std::string& words, const crd::ObjectRef& ref) const {
+    return command(words + " --location " + ref.name, ref);
+  }
+
+  std::string backup_command(const crd::Policy& policy, const std::string& flags = "") const {
+    return command("backup " + policy.ref.name + flags, policy.ref);
+  }
+
+  // Manifests are edited where they are.
+  std::string edit_command(const std::string& name_space, const std::string& object) const {
+    if (fleet_.without_cluster) return "";
+    return fmt::format("kubectl -n {} edit {}", name_space, object);
+  }
+
+  void judge_malformed(const crd::Malformed& one) {
+    health_.findings.push_back({Severity::error, "malformed-object", one.object, one.text,
+                                edit_command(one.name_space, one.object), one.name_space});
+  }
+
+  static std::string clock_text(const char* whose, seconds offset) {
+    return fmt::format("{} is {} {} this machine's", whose,
+                       human_duration(std::chrono::abs(offset)),
+                       offset > seconds(0) ? "ahead of" : "behind");
+  }
+
+  static bool is_off(const std::optional<seconds>& offset) {
+    return offset && std::chrono::abs(*offset) >= kClockOffset;
+  }
+
+  void judge_clock() {
+    if (!is_off(fleet_.clock_offset)) return;
+    health_.findings.push_back({Severity::warning, "clock-skew", "apiserver",
+                                clock_text("the API server's clock", *fleet_.clock_offset),
+                                kSetClock});
   }
 
   void judge_problem(const crd::Location& location, const SeenRepository& seen) {
-    const std::string init = "kubectl kubedr init " + location.ref.name;
+    const std::string init = command("init " + location.ref.name, location.ref);
     const ErrorKind kind = seen.problem_kind;
     const bool credentials = kind == ErrorKind::denied || kind == ErrorKind::wrong_password ||
                              kind == ErrorKind::not_found;
     std::string remedy = seen.remedy.empty() ? init : seen.remedy;
     if (credentials && !fleet_.without_cluster) remedy = location_secret_command(location);
     if (kind == ErrorKind::no_repository) remedy = init;
-    add(Severity::error, problem_code(kind), location.ref.display(), one_line(seen.problem),
-        remedy);
+    // Who may not read the Secret is no reason to make it anew.
+    const char* code = seen.secret_refused ? "secret-forbidden" : problem_code(kind);
+    if (seen.secret_refused) remedy = seen.remedy;
+    add(Severity::error, code, location.ref, one_line(seen.problem), one_line(remedy));
   }
 
   void judge_location(const SeenLocation& seen) {
@@ -219,61 +251,66 @@ class Judge {
     if (seen.repository && seen.repository->problem.empty() && health.init_status.empty()) {
       health.init_status = "Completed";
     }
-    const std::string object = location.ref.display();
-    const std::string init = "kubectl kubedr init " + location.ref.name;
+    const std::string init = command("init " + location.ref.name, location.ref);
+    const std::string init_if_needed =
+        command("init " + location.ref.name + " --if-needed", location.ref);
     const bool opened = seen.repository && seen.repository->problem.empty();
     const bool none_yet = health.init_status != "Completed" && seen.repository && !opened &&
                           seen.repository->problem_kind == ErrorKind::no_repository;
     if (seen.repository && !opened && !none_yet) {
       judge_problem(location, *seen.repository);
     } else if (opened && health.init_status == "Failed") {
-      add(Severity::info, "init-failed-but-usable", object,
+      add(Severity::info, "init-failed-but-usable", location.ref,
           "the last init failed, but the repository opens: " +
               one_line(location.status.init_error_message),
-          init + " --if-needed");
+          init_if_needed);
     } else if (health.init_status == "Failed") {
       // An init that found a repository already there changed nothing: it may well be good.
       const Severity severity =
           location.initialized_annotation ? Severity::warning : Severity::error;
-      add(severity, "init-failed", object, one_line(location.status.init_error_message),
-          init + " --if-needed");
+      add(severity, "init-failed", location.ref, one_line(location.status.init_error_message),
+          init_if_needed);
     } else if (!opened && health.init_status != "Completed") {
-      add(Severity::error, "not-initialized", object,
+      add(Severity::error, "not-initialized", location.ref,
           health.init_status.empty() ? "no repository was initialized here yet"
                                      : "an init was started and has not ended",
           init);
     }
     if (!location.prune_failure.empty()) {
-      add(Severity::warning, "prune-failing", object,
+      add(Severity::warning, "prune-failing", location.ref,
           "a prune after a backup failed: " + one_line(location.prune_failure),
-          "kubectl kubedr prune --location " + location.ref.name);
+          of_location("prune", location.ref));
     }
     if (location.last_check && location.last_check->damaged) {
-      add(Severity::error, "repository-damaged", object, "the last check found damage",
-          "kubectl kubedr check --location " + location.ref.name);
+      add(Severity::error, "repository-damaged", location.ref, "the last check found damage: `check` again names what mends it",
+          of_location("check", location.ref));
     }
     if (opened) judge_repository(*seen.repository, location.ref);
     health_.locations.push_back(std::move(health));
   }
 
   void judge_repository(const SeenRepository& seen, const crd::ObjectRef& ref) {
-    judge_clock(ref.display(), "the store's clock", seen.clock_offset);
+    if (is_off(seen.clock_offset)) {
+      add(Severity::warning, "clock-skew", ref, clock_text("the store's clock", *seen.clock_offset),
+          kSetClock);
+    }
     if (seen.keys == 1) {
-      add(Severity::info, "single-key", ref.display(),
+      add(Severity::info, "single-key", ref,
           "one password only opens the repository: if it is lost, so are the backups",
-          "kubectl kubedr key add --location " + ref.name);
+          of_location("key add", ref));
     }
     if (seen.stale_locks > 0) {
-      add(Severity::warning, "stale-lock", ref.display(),
+      add(Severity::warning, "stale-lock", ref,
           fmt::format("{} lock{} of somebody who is gone", seen.stale_locks,
                       seen.stale_locks == 1 ? "" : "s"),
-          "kubectl kubedr unlock --location " + ref.name);
+          of_location("unlock", ref));
     }
     if (!seen.exclusive_lock.empty()) {
-      add(Severity::info, "locked", ref.display(),
-          fmt::format("{} has locked the repository for itself: backups wait until that ends",
+      add(Severity::info, "locked", ref,
+          fmt::format("{} has locked the repository for itself: backups wait until that ends; "
+                      "if it never does, add --remove-all",
                       seen.exclusive_lock),
-          "kubectl kubedr unlock --remove-all --location " + ref.name);
+          of_location("unlock", ref));
     }
   }
 
@@ -283,36 +320,40 @@ class Judge {
     if (!count || fleet_.without_cluster) return;
     const std::int64_t keep = std::max<std::int64_t>(policy.retain_num_backups, 1);
     if (static_cast<std::int64_t>(*count) <= keep + kRetentionSlack) return;
-    add(Severity::warning, "retention-behind", policy.ref.display(),
+    add(Severity::warning, "retention-behind", policy.ref,
         fmt::format("{} snapshots, and {} are to be kept", *count, keep), backup_command(policy));
   }
 
   void judge_schedule(const crd::Policy& policy) {
+    const std::string remedy = command("schedule " + policy.ref.name, policy.ref);
+    bool scheduled = false;
     for (const SeenSchedule& seen : fleet_.schedules) {
       const bool is_its =
           seen.policy == policy.ref.name && seen.name_space == policy.ref.name_space;
+      scheduled = scheduled || is_its;
       if (!is_its || seen.drift.empty()) continue;
-      add(Severity::warning, "schedule-differs", policy.ref.display(),
-          "its CronJob is not as the policy says: " + join(seen.drift, ", "),
-          "kubectl kubedr schedule " + policy.ref.name);
+      add(Severity::warning, "schedule-differs", policy.ref,
+          "its CronJob is not as the policy says: " + join(seen.drift, ", "), remedy);
     }
+    if (!fleet_.schedules_known || scheduled || policy.suspend) return;
+    add(Severity::info, "not-scheduled", policy.ref,
+        "no CronJob takes its backups: nobody does, unless something outside the cluster", remedy);
   }
 
   void judge_policy(const crd::Policy& policy) {
     PolicyHealth health = health_of(fleet_, policy);
-    const std::string object = policy.ref.display();
     if (location_of(fleet_, policy) == nullptr) {
-      add(Severity::error, "no-location", object,
+      add(Severity::error, "no-location", policy.ref,
           fmt::format("its destination, backuplocation \"{}\", does not exist", policy.destination),
-          "create that BackupLocation, or name another one in spec.destination");
+          command("location create " + policy.destination, policy.ref));
     }
     if (health.backup_status == "Failed") {
-      add(Severity::error, "backup-failed", object, failure_text(policy, health),
+      add(Severity::error, "backup-failed", policy.ref, failure_text(policy, health),
           backup_command(policy));
     }
     if (policy.suspend) {
-      add(Severity::warning, "suspended", object, "backups are suspended",
-          "kubectl kubedr resume " + policy.ref.name);
+      add(Severity::warning, "suspended", policy.ref, "backups are suspended",
+          command("resume " + policy.ref.name, policy.ref));
     }
     judge_schedule(policy);
     judge_age(policy, health);
@@ -322,7 +363,7 @@ class Judge {
     if (!policy.retention_failure.empty()) {
       const std::string& text = policy.retention_failure;
       const std::size_t line = std::min(text.find('\n'), text.size());
-      add(Severity::warning, "retention-failing", object,
+      add(Severity::warning, "retention-failing", policy.ref,
           "older backups are not removed: " + one_line(text.substr(0, line)),
           one_line(text.substr(line)));
     }
@@ -340,16 +381,15 @@ class Judge {
 
   void judge_size(const crd::Policy& policy, const PolicyHealth& health) {
     if (health.size <= 0 || fleet_.without_cluster) return;
-    const std::string object = policy.ref.display();
     const auto size = static_cast<std::uint64_t>(health.size);
     const char* question = "is it the right etcd, and is all in certsDir?";
     if (health.size < kSmallest) {
-      add(Severity::warning, "backup-small", object,
+      add(Severity::warning, "backup-small", policy.ref,
           fmt::format("last good backup has {} only, less than any API server's database: {}",
                       human_size(size), question),
           backup_command(policy));
     } else if (size < health.largest_before / 2) {
-      add(Severity::warning, "backup-shrunk", object,
+      add(Severity::warning, "backup-shrunk", policy.ref,
           fmt::format("last good backup has {}, one shortly before it had {}: {}", human_size(size),
                       human_size(health.largest_before), question),
           backup_command(policy));
@@ -370,14 +410,14 @@ class Judge {
       return !snapshot->etcd.empty() && snapshot->etcd != newest.etcd;
     });
     if (!newest.etcd.empty() && !newest.adopted && other != own.end()) {
-      add(Severity::warning, "other-etcd", policy.ref.display(),
+      add(Severity::warning, "other-etcd", policy.ref,
           fmt::format("the last backup is of etcd {}, others are of etcd {}: old ones stay until "
                       "that is said to be meant",
                       newest.etcd, (*other)->etcd),
-          backup_command(policy) + " --adopt");
+          backup_command(policy, " --adopt"));
     }
     if (newest.secrets_unreadable) {
-      add(Severity::warning, "secrets-unreadable", policy.ref.display(),
+      add(Severity::warning, "secrets-unreadable", policy.ref,
           "the API server encrypts Secrets, and the last backup has no certificates and keys to "
           "read them with: set spec.certsDir to the folder that has them",
           backup_command(policy));
@@ -391,7 +431,7 @@ class Judge {
     };
     for (const SeenProblem& problem : fleet_.etcd_problems) {
       if (!is_own(problem)) continue;
-      add(Severity::error, "etcd-credentials", policy.ref.display(), one_line(problem.text),
+      add(Severity::error, "etcd-credentials", policy.ref, one_line(problem.text),
           etcd_secret_command(policy));
     }
     for (const SeenCertificate& seen : fleet_.certificates) {
@@ -410,23 +450,24 @@ class Judge {
     // A backup is taken with the Secret's, and is as good with any of its own.
     const bool stops_backups = expired && !seen.in_backup;
     add(stops_backups ? Severity::error : Severity::warning,
-        expired ? "certificate-expired" : "certificate-expires", policy.ref.display(),
+        expired ? "certificate-expired" : "certificate-expires", policy.ref,
         fmt::format("{} {}: renew it", where, when),
         seen.in_backup ? backup_command(policy) : etcd_secret_command(policy));
   }
 
   void judge_age(const crd::Policy& policy, PolicyHealth& health) {
-    const std::string object = policy.ref.display();
     std::optional<Schedule> schedule;
     try {
       // A repository given on the command line has no schedule that anybody told us.
       if (!policy.schedule.empty()) schedule = Schedule::parse(policy.schedule);
     } catch (const Error& error) {
-      add(Severity::error, "bad-schedule", object, error.what(), error.hint());
+      add(Severity::error, "bad-schedule", policy.ref,
+          fmt::format("{}: {}", error.what(), error.hint()),
+          edit_command(policy.ref.name_space, policy.ref.display()));
     }
     if (schedule && !policy.suspend) health.next_due = schedule->next_after(fleet_.now);
     if (!health.last_good) {
-      add(Severity::error, "never-backed-up", object, "no backup has ever succeeded",
+      add(Severity::error, "never-backed-up", policy.ref, "no backup has ever succeeded",
           backup_command(policy));
       return;
     }
@@ -437,7 +478,7 @@ class Judge {
       if (due) health.late_after = *due + kGrace;
     }
     if (!health.late_after || fleet_.now <= *health.late_after) return;
-    add(Severity::error, "backup-late", object,
+    add(Severity::error, "backup-late", policy.ref,
         fmt::format("last good backup is {} old", age_text(fleet_.now, *health.last_good)),
         backup_command(policy));
   }
@@ -448,7 +489,6 @@ class Judge {
     for (const SeenLocation& seen : fleet_.locations) {
       if (!seen.repository || !seen.repository->problem.empty()) continue;
       judge_records_of(seen);
-      judge_snapshots_of(seen);
     }
   }
 
@@ -457,32 +497,28 @@ class Judge {
            record.ref.name_space == seen.location.ref.name_space;
   }
 
+  // Sorted by id: thousands of records look for theirs among thousands of snapshots.
   void judge_records_of(const SeenLocation& seen) {
     const auto& snapshots = seen.repository->snapshots;
+    std::map<std::string_view, bool> recorded;
+    for (const SeenSnapshot& snapshot : snapshots) recorded.emplace(snapshot.id, false);
     for (const crd::Record& record : fleet_.records) {
       if (!is_of(record, seen)) continue;
-      if (std::any_of(snapshots.begin(), snapshots.end(),
-                      [&](const SeenSnapshot& s) { return names_snapshot(record, s.id); })) {
+      const auto found = recorded.lower_bound(record.snapshot_id);
+      if (found != recorded.end() && names_snapshot(record, std::string(found->first))) {
+        found->second = true;
         continue;
       }
-      add(Severity::error, "record-without-snapshot", record.ref.display(),
+      add(Severity::error, "record-without-snapshot", record.ref,
           fmt::format("snapshot {} is not in the repository", record.snapshot_id),
-          "kubectl kubedr sync --location " + seen.location.ref.name);
+          of_location("sync", seen.location.ref));
     }
-  }
-
-  void judge_snapshots_of(const SeenLocation& seen) {
-    for (const SeenSnapshot& snapshot : seen.repository->snapshots) {
-      if (snapshot.policy.empty()) continue;  // somebody else's
-      const bool recorded =
-          std::any_of(fleet_.records.begin(), fleet_.records.end(), [&](const crd::Record& record) {
-            return is_of(record, seen) && names_snapshot(record, snapshot.id);
-          });
-      if (recorded) continue;
-      add(Severity::warning, "snapshot-without-record", seen.location.ref.display(),
+    for (const SeenSnapshot& snapshot : snapshots) {
+      if (snapshot.policy.empty() || recorded.at(snapshot.id)) continue;  // or somebody else's
+      add(Severity::warning, "snapshot-without-record", seen.location.ref,
           fmt::format("snapshot {} of policy {} has no record", snapshot.id.substr(0, 8),
                       snapshot.policy),
-          "kubectl kubedr sync --location " + seen.location.ref.name);
+          of_location("sync", seen.location.ref));
     }
   }
 

@@ -20,7 +20,8 @@ struct Finding {
   std::string code;    // "backup-late"
   std::string object;  // "metadatabackuppolicy/nightly"
   std::string message;
-  std::string remedy;  // the command that mends it; may be empty
+  std::string remedy;      // the command that mends it, in the object's namespace; may be empty
+  std::string name_space;  // of the object; empty: it has none, or nobody told
 };
 
 struct LocationHealth {

@@ -37,7 +37,8 @@ struct SeenRepository {
   std::string problem;                  // why it could not be opened; empty: it could
   ErrorKind problem_kind = ErrorKind::failed;
   std::string remedy;
-  bool seen = false;  // what follows was, at `looked`: now, or before the problem
+  bool secret_refused = false;  // the API server did not let us read its Secret
+  bool seen = false;            // what follows was, at `looked`: now, or before the problem
   std::size_t keys = 0;
   std::size_t locks = 0;
   std::size_t stale_locks = 0;  // whose holders are gone
@@ -87,8 +88,9 @@ struct Fleet {
   std::vector<crd::Record> records;
   std::vector<SeenCertificate> certificates;  // where the repositories were looked into too
   std::vector<SeenSchedule> schedules;
-  std::vector<SeenProblem> etcd_problems;       // likewise
-  std::vector<std::string> malformed;           // objects nobody can read, with the reason
+  bool schedules_known = false;            // all of them are here, and no operator makes any
+  std::vector<SeenProblem> etcd_problems;  // likewise
+  std::vector<crd::Malformed> malformed;
   std::optional<std::chrono::seconds> max_age;  // instead of each policy's schedule
   // Nothing but the repositories tells of past backups: there is no API server.
   bool without_cluster = false;

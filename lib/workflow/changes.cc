@@ -67,7 +67,7 @@ void require_unshared(const Services& services, const std::string& secret,
   for (const crd::Location& one : locations.items) look_at(one.ref, one.credentials);
   for (const crd::Policy& one : policies.items) look_at(one.ref, one.etcd_creds);
   for (const auto* malformed : {&locations.malformed, &policies.malformed}) {
-    users.insert(users.end(), malformed->begin(), malformed->end());
+    for (const crd::Malformed& one : *malformed) users.push_back(one.text);
   }
   if (users.empty()) return;
   throw Error(ErrorKind::usage,

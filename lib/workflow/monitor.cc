@@ -95,6 +95,7 @@ void Monitor::keep(const Name& name, Looked looked) {
     known->second.repository.problem = looked.repository.problem;
     known->second.repository.problem_kind = looked.repository.problem_kind;
     known->second.repository.remedy = looked.repository.remedy;
+    known->second.repository.secret_refused = looked.repository.secret_refused;
     known->second.next = looked.next;
     known->second.snapshots = looked.snapshots;
     return;

@@ -15,8 +15,8 @@ template <class T>
 T only_one(const cluster::Listed<T>& listed, const char* kind, const std::string& name_space) {
   if (listed.items.size() == 1) return listed.items.front();
   if (listed.items.empty()) {
-    const std::string malformed =
-        listed.malformed.empty() ? "" : "; unreadable: " + join(listed.malformed, ", ");
+    std::string malformed;
+    for (const crd::Malformed& one : listed.malformed) malformed += "; unreadable: " + one.text;
     throw Error(ErrorKind::not_found,
                 fmt::format("no {} in namespace \"{}\"{}", kind, name_space, malformed),
                 fmt::format("create one, or name another namespace with -n"));
@@ -27,17 +27,10 @@ T only_one(const cluster::Listed<T>& listed, const char* kind, const std::string
               fmt::format("more than one {}: say which: {}", kind, join(names, ", ")));
 }
 
-// Keys go to no repository but the one they are for.
-cluster::SecretData keys_of(const Services& services, const crd::Location& location,
-                            const Call& call) {
-  if (!services.given)
-    return services.cluster.secret(location.credentials, location.ref.name_space, call);
-  const std::string url = services.repository_url(location);
-  if (services.given->repository_url == url) return services.given->keys;
-  throw Error(ErrorKind::usage,
-              fmt::format("backuplocation/{}: is at {}, and this pod was made for {}",
-                          location.ref.name, url, services.given->repository_url),
-              "kubectl kubedr schedule makes the CronJob of its policy anew");
+OpenedStore open_store_with(const Services& services, const crd::Location& location,
+                            const cluster::SecretData& keys, Caching caching) {
+  const Secret& password = require_key(keys, location.credentials, kPasswordKey);
+  return {services.open_store(location, keys, caching), password};
 }
 
 }  // namespace
@@ -55,16 +48,34 @@ const Secret& require_key(const cluster::SecretData& keys, const std::string& se
               fmt::format("add the key {} to the Secret {}", key, secret));
 }
 
+// Keys go to no repository but the one they are for.
+cluster::SecretData location_keys(const Services& services, const crd::Location& location,
+                                  const Call& call) {
+  if (!services.given)
+    return services.cluster.secret(location.credentials, location.ref.name_space, call);
+  const std::string url = services.repository_url(location);
+  if (services.given->repository_url == url) return services.given->keys;
+  throw Error(ErrorKind::usage,
+              fmt::format("backuplocation/{}: is at {}, and this pod was made for {}",
+                          location.ref.name, url, services.given->repository_url),
+              "kubectl kubedr schedule makes the CronJob of its policy anew");
+}
+
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching) {
-  const cluster::SecretData keys = keys_of(services, location, call);
-  const Secret& password = require_key(keys, location.credentials, kPasswordKey);
-  return {services.open_store(location, keys, caching), password};
+  return open_store_with(services, location, location_keys(services, location, call), caching);
 }
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
                                  const Call& call, Caching caching) {
-  OpenedStore opened = open_store(services, location, call, caching);
+  return open_repository(services, location, location_keys(services, location, call), call,
+                         caching);
+}
+
+OpenedRepository open_repository(const Services& services, const crd::Location& location,
+                                 const cluster::SecretData& keys, const Call& call,
+                                 Caching caching) {
+  OpenedStore opened = open_store_with(services, location, keys, caching);
   repo::Repository repository =
       repo::Repository::open(*opened.store, opened.password, services.random, call);
   return {std::move(opened.store), std::move(repository)};

@@ -16,6 +16,10 @@ struct OpenedStore {
   Secret password;
 };
 
+// The Secret of a location, or what was given in its place.
+cluster::SecretData location_keys(const Services& services, const crd::Location& location,
+                                  const Call& call);
+
 // errors   not_found: the Secret, or one of its keys; what opening the store throws
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching = Caching::off);
@@ -28,6 +32,9 @@ struct OpenedRepository {
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
                                  const Call& call, Caching caching = Caching::on);
+OpenedRepository open_repository(const Services& services, const crd::Location& location,
+                                 const cluster::SecretData& keys, const Call& call,
+                                 Caching caching = Caching::on);
 
 // What keeps a prune away from somebody who only reads: a shared lock, unless none is wanted.
 repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,

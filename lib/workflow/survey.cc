@@ -98,8 +98,8 @@ bool needs_repositories(const health::Fleet& fleet, const SurveyRequest& request
 }
 
 // A reader may not be allowed to list CronJobs, and a server may not know them: then nothing is
-// said about them.
-void look_at_schedules(const Services& services, health::Fleet& fleet, const Call& call) {
+// said about them. Returns whether there was an answer.
+bool look_at_schedules(const Services& services, health::Fleet& fleet, const Call& call) {
   std::vector<Json> cron_jobs;
   try {
     cron_jobs =
@@ -107,6 +107,7 @@ void look_at_schedules(const Services& services, health::Fleet& fleet, const Cal
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
     log::info("{}", error.what());
+    return false;
   }
   for (const Json& cron_job : cron_jobs) {
     health::SeenSchedule seen;
@@ -120,6 +121,7 @@ void look_at_schedules(const Services& services, health::Fleet& fleet, const Cal
     }
     fleet.schedules.push_back(std::move(seen));
   }
+  return true;
 }
 
 template <class T>
@@ -201,8 +203,10 @@ RepositoryLook survey_repository(const Services& services, const crd::Location& 
   RepositoryLook look;
   health::SeenRepository& seen = look.repository;
   seen.looked = services.clock.now();
+  std::optional<cluster::SecretData> keys;
   try {
-    OpenedRepository opened = open_repository(services, location, bounded);
+    keys = location_keys(services, location, bounded);
+    OpenedRepository opened = open_repository(services, location, *keys, bounded);
     seen.keys = repo::list_keys(opened.repository, bounded).size();
     look_at_locks(services, opened.repository, seen, bounded);
     const std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(bounded);
@@ -220,6 +224,7 @@ RepositoryLook survey_repository(const Services& services, const crd::Location& 
     seen.problem = error.what();
     seen.problem_kind = error.kind();
     seen.remedy = error.hint();
+    seen.secret_refused = !keys && error.kind() == ErrorKind::denied;
   }
   return look;
 }
@@ -303,7 +308,9 @@ health::Fleet survey_cluster(const Services& services, const SurveyRequest& requ
   for (auto* malformed : {&locations.malformed, &policies.malformed, &records.malformed}) {
     fleet.malformed.insert(fleet.malformed.end(), malformed->begin(), malformed->end());
   }
-  look_at_schedules(services, fleet, call);
+  const bool answered = look_at_schedules(services, fleet, call);
+  fleet.schedules_known = answered && request.deep && !fleet.without_cluster &&
+                          services.cluster.operator_runs(call) == false;
   fleet.clock_offset = services.cluster.clock_offset();
   select(fleet, request.only);
   return fleet;

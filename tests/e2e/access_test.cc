@@ -340,6 +340,12 @@ TEST_CASE("access: each role is what its verbs ask for, no more and no less") {
   run_all(audited, runs, kAdmin, &Run::admin);
   restore_as_pod(audited, folder, kAdmin);
   run_all(audited, runs, kReader, &Run::reader);
+  // The reader is told what right is missing, and not to make a Secret that is there anew.
+  const RunResult deep = plane.kubedr({"status", "prod", "--deep", "-o", "json"}, kReader);
+  const Json document = parse_json(deep.out, "status");
+  const std::string remedy = document.at("findings").at(0).at("remedy");
+  CHECK(document.at("findings").at(0).at("code") == "secret-forbidden");
+  CHECK_MESSAGE(has(remedy, "create role kubedr-get-secrets-prod-creds "), remedy);
   look_with_kubectl(audited, kReader);
   look_with_kubectl(audited, kAdmin);
   write_with_kubectl(audited, kAdmin);

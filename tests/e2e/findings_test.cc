@@ -11,7 +11,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/sha256.h"
 #include "e2e/faults.h"
+#include "support/restic.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -96,17 +98,32 @@ class Story {
   // Types the remedy, `more` behind it, in a folder with what it may name; then it must be gone.
   void check_mended(const Json& found, const std::string& more = "",
                     const std::vector<std::string>& flags = {"--deep"}) const {
-    const std::string remedy = found.at("remedy").get<std::string>();
+    type(found.at("remedy").get<std::string>() + " " + more);
+    const Json left = finding(found.at("code").get<std::string>(), flags);
+    CHECK_MESSAGE(left.is_null(), left.dump(2));
+  }
+
+  // At a shell of somebody who works on this cluster.
+  void type(const std::string& line) const {
     ProcessOptions options;
     options.cwd = home_.path();
     options.env = {{"PATH", (home_ / "bin").string() + ":" + std::getenv("PATH")},
                    {"HOME", home_.path().string()},
+                   {"EDITOR", (home_ / "bin/editor").string()},
                    {"KUBECONFIG", plane_.api().kubeconfig().string()}};
-    const RunResult typed =
-        test::run({"bash", "-c", "set -eo pipefail; " + remedy + " " + more}, options);
-    CHECK_MESSAGE(typed.ok(), (remedy + "\n" + typed.out + typed.err));
-    const Json left = finding(found.at("code").get<std::string>(), flags);
-    CHECK_MESSAGE(left.is_null(), left.dump(2));
+    const RunResult typed = test::run({"bash", "-c", "set -eo pipefail; " + line}, options);
+    CHECK_MESSAGE(typed.ok(), (line + "\n" + typed.out + typed.err));
+  }
+
+  // What `kubectl edit` opens: it changes the object as sed says.
+  void write_editor(const std::string& script) const {
+    write("bin/editor", fmt::format("#!/bin/sh\nsed -i '{}' \"$1\"\n", script));
+    fs::permissions(home_ / "bin/editor", fs::perms::owner_all);
+  }
+
+  std::unique_ptr<storage::Store> bucket() const {
+    static const SystemClock clock;
+    return open_bucket(plane_.s3(), name_, clock);
   }
 
   // The files that the remedy for a Secret takes its values from.
@@ -253,8 +270,9 @@ TEST_CASE("finding: locks, of somebody who is gone and of somebody who wants to 
   {
     const HeldLock exclusive(bucket(), "elsewhere", std::chrono::minutes(1), Exclusive::yes);
     CHECK(story.finding("stale-lock").is_null());
-    story.check_mended(story.check_there("locked", "info",
-                                         "root@elsewhere (process 1) has locked the repository"));
+    story.check_mended(
+        story.check_there("locked", "info", "root@elsewhere (process 1) has locked the repository"),
+        "--remove-all");
   }
   constexpr std::int64_t kNobody = 0x7fffff00;
   const HeldLock gone(bucket(), host, std::chrono::minutes(1), Exclusive::no, kNobody);
@@ -312,16 +330,20 @@ TEST_CASE("finding: a certificate of etcd's client expires, or has") {
   const auto client = [](const Json& found) {
     return found.is_object() && has(found.at("message").get<std::string>(), "client.crt");
   };
+  const auto write = [&](const Certificate& certificate) {
+    story.write("ca.crt", story.plane().etcd().ca_pem());
+    story.write("client.crt", certificate.certificate_pem);
+    story.write("client.key", certificate.key_pem);
+  };
+  const Certificate renewed = issue(std::chrono::hours(24 * 365));
+  write(renewed);
   put(issue(std::chrono::hours(24 * 5)));
-  CHECK(has(story.status().dump(), "client.crt in secret expiring-etcd expires in 4d23h"));
+  story.check_mended(story.check_there("certificate-expires", "warning",
+                                       "client.crt in secret expiring-etcd expires in 4d23h"));
   put(issue(-std::chrono::hours(1)));
   const Json found = story.check_there("certificate-expired", "error",
                                        "client.crt in secret expiring-etcd has expired");
   CHECK(client(found));
-  const Certificate renewed = issue(std::chrono::hours(24 * 365));
-  story.write("ca.crt", story.plane().etcd().ca_pem());
-  story.write("client.crt", renewed.certificate_pem);
-  story.write("client.key", renewed.key_pem);
   story.check_mended(found);
   CHECK_FALSE(has(story.status().dump(), "client.crt in secret expiring-etcd"));
 }
@@ -351,8 +373,7 @@ TEST_CASE("finding: a certificate in the last backup expires") {
   CHECK(found.at("severity") == "warning");
   CHECK(has(found.at("message").get<std::string>(), "expires in 2d23h"));
   pki.write("apiserver.crt", issue(std::chrono::hours(24 * 365)));
-  CHECK(found.at("remedy") == "kubectl kubedr backup old-pki");
-  story.backup();
+  story.type(found.at("remedy"));
   CHECK_FALSE(told());
 }
 
@@ -384,6 +405,193 @@ TEST_CASE("finding: a CronJob is not as its policy says") {
   CHECK(story.finding("schedule-differs").is_null());
   story.patch_spec({{"schedule", "*/5 * * * *"}});
   story.check_mended(story.check_there("schedule-differs", "warning", "policy says: schedule", {}));
+}
+
+TEST_CASE("finding: nobody in the cluster takes a policy's backups") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("by-nobody");
+  story.init();
+  story.backup();
+  CHECK(story.finding("not-scheduled", {}).is_null());  // advice is for who looks closely
+  story.check_mended(story.check_there("not-scheduled", "info", "no CronJob takes its backups"),
+                     "--image registry.example.com/kubectl-kubedr:1");
+}
+
+TEST_CASE("finding: an init failed, with and without a repository there") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("stumbled");
+  story.change_secret("stumbled-creds", "secret_key", "not-the-one-it-should-be");
+  CHECK(story.plane().kubedr({"init", "stumbled"}).exit.code == 21);
+  const Json found = story.check_there("init-failed", "error", "SignatureDoesNotMatch", {});
+  story.change_secret("stumbled-creds", "secret_key", story.plane().s3().secret_key());
+  story.check_mended(found, "", {});
+  CHECK(story.plane().kubedr({"init", "stumbled"}).exit.code == 9);
+  story.check_mended(story.check_there("init-failed-but-usable", "info", "the repository opens"));
+}
+
+TEST_CASE("finding: the repository is gone, damaged, or of a kind that nobody knows") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("broken");
+  story.init();
+  story.backup();
+  const Call call = call_for();
+  const auto store = story.bucket();
+  const storage::FileName config{storage::FileKind::config, ""};
+  const Bytes sound = store->load(config, 1 << 20, call);
+  const auto replace = [&](const Bytes& bytes) {
+    store->save(config, bytes, sha256(bytes), storage::SaveMode::replace, call);
+  };
+  Bytes flipped = sound;
+  flipped[flipped.size() / 2] ^= 1;
+  replace(flipped);
+  story.check_there("repository-unusable", "error", "config");
+  replace(sound);
+  CHECK(story.finding("repository-unusable").is_null());
+
+  // An index that is gone: `check` tells, and names what mends it.
+  std::vector<std::string> indexes;
+  store->list(
+      storage::FileKind::index,
+      [&](const storage::FileInfo& index) { indexes.push_back(index.id); }, call);
+  for (const std::string& index : indexes) {
+    store->remove({storage::FileKind::index, index}, call);
+  }
+  const RunResult damaged = story.plane().kubedr({"check", "--location", "broken"});
+  CHECK(damaged.exit.code == 5);
+  REQUIRE(has(damaged.out + damaged.err, "kubectl kubedr repair index"));
+  const Json found =
+      story.check_there("repository-damaged", "error", "again names what mends it", {});
+  story.run({"repair", "index", "--location", "broken"});
+  story.check_mended(found, "", {});
+
+  store->remove(config, call);
+  store->list(
+      storage::FileKind::key,
+      [&](const storage::FileInfo& key) {
+        story.bucket()->remove({storage::FileKind::key, key.id}, call);
+      },
+      call);
+  story.check_mended(story.check_there("no-repository", "error", "there is no repository"));
+}
+
+TEST_CASE("finding: a store that is away") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane plane;
+  const Story story("away", {}, plane);
+  story.init();
+  story.backup();
+  plane.s3().stop();
+  story.check_there("repository-unreachable", "error", "refused");
+  plane.s3().restart();
+  CHECK(story.finding("repository-unreachable").is_null());
+}
+
+TEST_CASE("finding: a policy whose location is gone, and one whose schedule says nothing") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("homeless");
+  story.init();
+  story.backup();
+  story.write_location_keys();
+  story.patch_spec({{"destination", "nowhere"}});
+  story.check_mended(
+      story.check_there("no-location", "error", "backuplocation \"nowhere\"", {}),
+      "--url " + story.plane().s3().url() +
+          " --bucket homeless --access-key-file access_key --secret-key-file secret_key"
+          " --new-password-file restic_repo_password");
+  story.patch_spec({{"schedule", "61 * * * *"}});
+  story.write_editor("s/61 \\* /1 * /");
+  story.check_mended(story.check_there("bad-schedule", "error", "61", {}));
+}
+
+TEST_CASE("finding: an object that nobody can read") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane plane;
+  const Story story("legible", {}, plane);
+  const RunResult loosened = plane.api().kubectl(
+      {"patch", "crd", "metadatabackuppolicies.kubedr.catalogicsoftware.com", "--type=json", "-p",
+       R"([{"op": "remove",
+            "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/required"}])"});
+  REQUIRE_MESSAGE(loosened.ok(), loosened.err);
+  const std::string object = R"(
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: MetadataBackupPolicy
+metadata: {name: illegible, namespace: kubedr-system}
+spec: {schedule: "@daily"}
+)";
+  CHECK(eventually([&] { return plane.api().kubectl({"apply", "-f", "-"}, object).ok(); }));
+  // Asked for without a name: it is not one that could be found by it.
+  const auto found = [&]() -> Json {
+    const RunResult result = plane.kubedr({"status", "-o", "json", "--fail-on", "never"});
+    for (const Json& one : parsed(result).at("findings")) {
+      if (one.at("code") == "malformed-object") return one;
+    }
+    return nullptr;
+  };
+  REQUIRE(found().is_object());
+  CHECK(found().at("object") == "metadatabackuppolicy/illegible");
+  story.write_editor("s/^  schedule/  destination: legible\\n  schedule/");
+  story.check_mended(found());
+  CHECK(found().is_null());
+}
+
+TEST_CASE("finding: what retention stumbles over") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("restic-0.18");
+  const Story story("stuck", {{"retainNumBackups", "2"}});
+  story.init();
+  story.backup();
+  story.backup();
+  const Json records = story.plane().list("metadatabackuprecords");
+  const auto record = std::find_if(records.begin(), records.end(), [](const Json& one) {
+    return one.at("spec").at("policy") == "stuck";
+  });
+  REQUIRE(record != records.end());
+  const std::string snapshot = record->at("spec").at("snapshotId");
+  const RunResult forgotten =
+      restic("0.18", {"forget", snapshot}, story.plane().restic_env("stuck"));
+  REQUIRE_MESSAGE(forgotten.ok(), forgotten.err);
+  story.backup();
+  const Json found =
+      story.check_there("retention-failing", "warning", "older backups are not removed", {});
+  // The remedy mends the cause; the next backup shows it.
+  CHECK(has(found.at("remedy").get<std::string>(), "sync"));
+  story.type(found.at("remedy").get<std::string>() + " --yes");
+  story.backup();
+  CHECK(story.finding("retention-failing", {}).is_null());
+}
+
+TEST_CASE("finding: the remedy acts in the namespace of what it is about") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane plane;
+  const Story story("twin", {}, plane);
+  story.init();
+  story.backup();
+  const RunResult made = plane.api().kubectl({"create", "namespace", "second"});
+  REQUIRE_MESSAGE(made.ok(), made.err);
+  for (const auto& [kind, name] : {std::pair{"secret", "twin-creds"},
+                                   {"secret", "twin-etcd"},
+                                   {"backuplocation", "twin"},
+                                   {"metadatabackuppolicy", "twin"}}) {
+    Json object = plane.get(kind, name);
+    object.erase("status");
+    object["metadata"] = {{"name", name}, {"namespace", "second"}};
+    plane.apply(object.dump());
+  }
+  const auto found = [&]() -> Json {
+    const RunResult result = plane.kubedr({"status", "-A", "-o", "json", "--fail-on", "never"});
+    for (const Json& one : parsed(result).at("findings")) {
+      if (one.at("code") == "never-backed-up") return one;
+    }
+    return nullptr;
+  };
+  const Json never = found();
+  REQUIRE(never.is_object());
+  CHECK(never.at("namespace") == "second");
+  CHECK(has(plane.kubedr({"status", "-A"}).out, "error: second: metadatabackuppolicy/twin: "));
+  const std::size_t before = plane.list("metadatabackuprecords").size();
+  story.type(never.at("remedy"));
+  CHECK(found().is_null());
+  CHECK(plane.list("metadatabackuprecords").size() == before);
 }
 
 TEST_CASE("finding: one password only opens the repository") {
