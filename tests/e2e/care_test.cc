@@ -187,6 +187,9 @@ TEST_CASE("retention: while somebody holds a lock the backup is safe and says wh
   env["RESTIC_REPOSITORY"] = fmt::format("s3:http://127.0.0.1:{}/{}", slow.port(), kept.name);
   std::jthread theirs([&] { test::restic("0.18", {"backup", folder / "noise"}, env); });
   REQUIRE(eventually([&] { return saw_request(slow, "PUT /" + kept.name + "/locks/"); }));
+  ProxyRules stall;
+  stall.stall_at = 0;
+  slow.set(stall);  // it holds its lock, and gets no further
   const RunResult backup = kept.run({"backup", kept.name, "--retry-lock", "1s", "-o", "json"});
   CHECK(backup.exit.code == 3);
   const Json steps = Json::parse(backup.out).at("failedSteps");

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <regex>
 
@@ -66,6 +67,13 @@ Offer check_offered(const Words& words, const Words& expected) {
   for (int tries = 0; tries < 50 && offer.candidates != expected; ++tries) offer = offered(words);
   CHECK(offer.candidates == expected);
   return offer;
+}
+
+// The answer that names something, as above.
+std::string asked_again(const std::function<std::string()>& ask, const std::string& name) {
+  std::string said = ask();
+  for (int tries = 0; tries < 50 && said.find(name) == std::string::npos; ++tries) said = ask();
+  return said;
 }
 
 // A port that takes connections and never says anything.
@@ -146,19 +154,29 @@ class Shell {
   // Whether the screen shows `expected` after these keys; the line is dropped then.
   void check(const std::string& keys, const std::string& expected) {
     CAPTURE(keys);
+    // A name that comes too late is left out: whoever sees none presses Tab again.
+    for (int tries = 0; tries < 5 && !type(keys, expected); ++tries) drop_line();
+    CHECK_MESSAGE(shows(expected), fresh());
+    CHECK_FALSE(shows("rror"));
+    drop_line();
+  }
+
+ private:
+  bool type(const std::string& keys, const std::string& expected) {
     seen_ = process_.screen().size();
     process_.type(keys);
-    const auto until = std::chrono::steady_clock::now() + seconds(20);
+    const auto until = std::chrono::steady_clock::now() + seconds(4);
     while (!shows(expected) && std::chrono::steady_clock::now() < until) {
       process_.wait(milliseconds(20));
     }
-    CHECK_MESSAGE(shows(expected), fresh());
-    CHECK_FALSE(shows("rror"));
+    return shows(expected);
+  }
+
+  void drop_line() {
     process_.type("\x03");  // Ctrl-C
     process_.wait(milliseconds(200));
   }
 
- private:
   // What is on the screen since the last keys, without colours and the like.
   std::string fresh() const {
     static const std::regex kControl("\x1b\\[[0-9;?]*[A-Za-z]");
@@ -279,7 +297,7 @@ TEST_CASE("completion: under kubectl, for `kubectl kubedr`") {
     return result.out;
   };
   CHECK(ask("ba") == "backup\tTake a backup now, verified before it counts\n:4\n");
-  CHECK(has(ask("backup plug"), "plugged\t"));
+  CHECK(has(asked_again([&] { return ask("backup plug"); }, "plugged\t"), "plugged\t"));
   CHECK(ask("backup --chunker=r") == "restic\n:4\n");
   CHECK(has(ask("status --fail-on ''"), "warning\n"));
 }
@@ -348,7 +366,8 @@ TEST_CASE("completion: pressed in fish") {
     return result.out;
   };
   CHECK(ask("kubectl-kubedr ba") == "backup\tTake a backup now, verified before it counts\n");
-  CHECK(has(ask("kubectl-kubedr backup fis"), "fished\t"));
+  const auto named = asked_again([&] { return ask("kubectl-kubedr backup fis"); }, "fished\t");
+  CHECK(has(named, "fished\t"));
   CHECK(ask("kubectl-kubedr backup --chunker=pa") == "--chunker=pages\n");
   CHECK(ask("kubectl-kubedr -o wi") == "wide\n");
   CHECK(has(ask("kubectl-kubedr restore --target bi"), "bin/"));

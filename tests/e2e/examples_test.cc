@@ -134,7 +134,7 @@ class Reader {
     REQUIRE(plane_.api()
                 .kubectl({"-n", kNamespace, "delete", "metadatabackuppolicy", "local-minio"})
                 .ok());
-    plane_.add_policy("nightly", {{"destination", "local-minio"}, {"schedule", "0 3 * * *"}});
+    plane_.add_policy("nightly", {{"destination", "local-minio"}, {"schedule", "0 0 1 1 *"}});
     REQUIRE(plane_.api().kubectl({"-n", kNamespace, "delete", "backuplocation", "nightly"}).ok());
     plane_.apply(
         fmt::format("apiVersion: v1\nkind: Secret\nmetadata: {{name: minio-creds, namespace: {}}}\n"

@@ -153,7 +153,7 @@ TEST_CASE("progress: a failure stays the last line, behind what was said until t
   KUBEDR_NEEDS("etcd");
   SlowEtcd etcd;
   const RunResult result = test::kubedr(
-      etcd.command(500'000, {"--progress", "json", "-o", "json", "--timeout", "3s"}), etcd.env());
+      etcd.command(500'000, {"--progress", "json", "-o", "json", "--timeout", "8s"}), etcd.env());
   CHECK(result.exit.code == 20);
   const std::vector<std::string> lines = split(std::string(trim(result.err)), '\n');
   REQUIRE(lines.size() >= 2);

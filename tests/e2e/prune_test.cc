@@ -84,15 +84,16 @@ void flip_a_byte(const fs::path& file) {
   std::ofstream(file, std::ios::binary) << bytes;
 }
 
-// What restic says of how many packs it reads: "[0:00] 100.00%  4 / 4 packs".
+// What restic says of how many packs it reads: "[0:00] 100.00%  4 / 4 packs", and of none "0
+// packs".
 std::uint64_t packs_read_by_restic(const BareRepository& repository, const std::string& subset) {
   const RunResult check =
       restic("0.18", {"check", "--read-data-subset", subset}, repository.restic_env());
   REQUIRE_MESSAGE(check.ok(), (check.out + check.err));
   const std::size_t end = check.out.rfind(" packs");
-  const std::size_t slash = check.out.rfind("/ ", end);
-  REQUIRE(slash < end);
-  return std::stoull(check.out.substr(slash + 2, end - slash - 2));
+  const std::size_t space = check.out.rfind(' ', end - 1);
+  REQUIRE(space < end);
+  return std::stoull(check.out.substr(space + 1, end - space - 1));
 }
 
 // What `prune` would leave in a repository.

@@ -45,8 +45,9 @@ struct Policy {
   ControlPlane& plane = World::shared().plane;
   std::string name;
 
-  explicit Policy(const std::string& of, const std::map<std::string, std::string>& spec = {})
-      : name(of) {
+  // Where nothing else is said none of its jobs begins by itself.
+  explicit Policy(const std::string& of, std::map<std::string, std::string> spec = {}) : name(of) {
+    spec.emplace("schedule", "0 0 1 1 *");
     plane.add_policy(name, spec);
     REQUIRE(run({"init", name}).ok());
   }
@@ -123,14 +124,14 @@ TEST_CASE("schedule: the controller manager makes Jobs of it, and their pods bac
 
   // The pod was the operator's by its looks, and the program said what it says.
   CHECK(pod.at("spec").at("hostNetwork") == true);
-  const RunResult log = policy.kubectl({"logs", pod_name});
-  CHECK_MESSAGE(has(log.out, "backed up: snapshot " + status.at("snapshotId").get<std::string>()),
-                (log.out + log.err));
-  CHECK_FALSE(has(log.out, "warning"));
   const std::string job = pod.at("metadata").at("labels").at("job-name");
   CHECK(eventually([&] {
     return find_integer(policy.plane.get("job", job), {"status", "succeeded"}) == 1;
   }));
+  const RunResult log = policy.kubectl({"logs", pod_name});
+  CHECK_MESSAGE(has(log.out, "backed up: snapshot " + status.at("snapshotId").get<std::string>()),
+                (log.out + log.err));
+  CHECK_FALSE(has(log.out, "warning"));
 
   // Certificates and database are whole.
   const TempDir folder;
@@ -177,6 +178,14 @@ TEST_CASE("backup --in-cluster: runs the policy's job once and follows its log t
   const RunResult started = policy.run({"backup", policy.name, "--in-cluster", "-o", "name"});
   REQUIRE(started.ok());
   CHECK(started.out.starts_with("job.batch/by-hand-backup-job-"));
+  // The controller makes its pod a moment later.
+  REQUIRE(eventually([&] {
+    const std::vector<Json> pods = policy.pods();
+    return std::any_of(pods.begin(), pods.end(), [](const Json& pod) {
+      const std::string phase = find_string(pod, {"status", "phase"}).value_or("");
+      return phase == "Pending" || phase == "Running";
+    });
+  }));
   check_failed(policy.run({"backup", policy.name, "--in-cluster"}), 11, "right now");
   CHECK(eventually([&] { return policy.status().at("backupPod") != report.at("pod"); }));
 }

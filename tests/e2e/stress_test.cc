@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 
+#include "base/error.h"
 #include "e2e/faults.h"
 #include "s3/s3_store.h"
 #include "support/restic.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr int kTurns = 20;
 constexpr std::size_t kKept = 4;
 constexpr auto kPause = std::chrono::milliseconds(150);
-constexpr auto kPatience = std::chrono::minutes(4);
+constexpr auto kPatience = std::chrono::minutes(8);
 
 // Databases that have most of their pages in common, so that packs come to be used in part.
 const std::vector<std::filesystem::path>& databases() {
@@ -89,9 +90,14 @@ class LockWatch {
     std::set<std::string> before;
     while (!stop.stop_requested()) {
       std::set<std::string> now;
-      store_->list(
-          storage::FileKind::lock, [&](const storage::FileInfo& info) { now.insert(info.id); },
-          Call(clock_).within(std::chrono::seconds(30)));
+      try {
+        store_->list(
+            storage::FileKind::lock, [&](const storage::FileInfo& info) { now.insert(info.id); },
+            Call(clock_).within(std::chrono::seconds(30)));
+      } catch (const Error&) {  // a bad moment of the server: looked at again
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        continue;
+      }
       if (now.size() > 1 && now != before) ++overlaps_;
       before = std::move(now);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
