@@ -125,7 +125,8 @@ Answer ask(const AskedClusters& clusters, const Arguments& arguments, const Cont
       ClusterStatus status;
       status.context = cluster->name();
       status.health.findings.push_back({health::Severity::error, "cluster-unanswered",
-                                        "context/" + cluster->name(), error.what(), error.hint()});
+                                        "context/" + cluster->name(), error.what(), error.hint(),
+                                        ""});
       answer.clusters.push_back(std::move(status));
     }
   }

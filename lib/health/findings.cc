@@ -222,7 +222,7 @@ class Judge {
     if (!is_off(fleet_.clock_offset)) return;
     health_.findings.push_back({Severity::warning, "clock-skew", "apiserver",
                                 clock_text("the API server's clock", *fleet_.clock_offset),
-                                kSetClock});
+                                kSetClock, ""});
   }
 
   void judge_problem(const crd::Location& location, const SeenRepository& seen) {
@@ -282,7 +282,8 @@ class Judge {
           of_location("prune", location.ref));
     }
     if (location.last_check && location.last_check->damaged) {
-      add(Severity::error, "repository-damaged", location.ref, "the last check found damage: `check` again names what mends it",
+      add(Severity::error, "repository-damaged", location.ref,
+          "the last check found damage: `check` again names what mends it",
           of_location("check", location.ref));
     }
     if (opened) judge_repository(*seen.repository, location.ref);
