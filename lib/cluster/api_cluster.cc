@@ -217,7 +217,7 @@ class Api {
         listed.items.push_back(parse(object));
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::usage) throw;
-        listed.malformed.push_back(crd::make_malformed(object, error.what()));
+        listed.malformed.push_back(crd::make_malformed(kind, object, error.what()));
       }
     });
     return listed;

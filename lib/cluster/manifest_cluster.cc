@@ -89,7 +89,7 @@ Listed<T> parse_all(const std::vector<Json>& objects, const std::string& name_sp
       listed.items.push_back(parse(object));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::usage) throw;
-      listed.malformed.push_back(crd::make_malformed(object, error.what()));
+      listed.malformed.push_back(crd::make_malformed(kind, object, error.what()));
     }
   }
   return listed;

@@ -158,10 +158,9 @@ std::string ObjectRef::display() const {
   return to_lower(kind_name(kind)) + "/" + name;
 }
 
-Malformed make_malformed(const Json& object, const std::string& text) {
+Malformed make_malformed(Kind kind, const Json& object, const std::string& text) {
   return {find_string(object, {"metadata", "namespace"}).value_or(""),
-          to_lower(find_string(object, {"kind"}).value_or("object")) + "/" +
-              find_string(object, {"metadata", "name"}).value_or(""),
+          to_lower(kind_name(kind)) + "/" + find_string(object, {"metadata", "name"}).value_or(""),
           text};
 }
 

@@ -53,7 +53,7 @@ struct Malformed {
   std::string text;    // "metadatabackuppolicy/x: spec.destination: required"
 };
 
-Malformed make_malformed(const Json& object, const std::string& text);
+Malformed make_malformed(Kind kind, const Json& object, const std::string& text);
 
 struct LocationStatus {
   std::string init_status;  // "", Initializing, Completed, Failed

@@ -149,7 +149,9 @@ TEST_CASE("a list names malformed objects instead of failing") {
                     list({named("bad")})}});
   const auto listed = fixture.cluster("").locations(fixture.call());
   CHECK(listed.items.empty());
-  CHECK(listed.malformed == std::vector<std::string>{"backuplocation/bad: spec.url: required"});
+  REQUIRE(listed.malformed.size() == 1);
+  CHECK(listed.malformed[0].object == "backuplocation/bad");
+  CHECK(listed.malformed[0].text == "backuplocation/bad: spec.url: required");
 }
 
 TEST_CASE("a single object of all namespaces cannot be asked for") {

@@ -195,8 +195,8 @@ TEST_CASE("lists name malformed objects; asking for one throws") {
   ManifestCluster cluster = read(folder);
   const Listed<crd::Policy> listed = cluster.policies(call);
   CHECK(listed.items.size() == 1);
-  CHECK(listed.malformed ==
-        std::vector<std::string>{"metadatabackuppolicy/bad: spec.destination: required"});
+  REQUIRE(listed.malformed.size() == 1);
+  CHECK(listed.malformed[0].text == "metadatabackuppolicy/bad: spec.destination: required");
   CHECK(failure([&] { cluster.policy("bad", call); }).kind() == ErrorKind::usage);
 }
 
