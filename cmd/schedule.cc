@@ -18,16 +18,18 @@ struct Arguments {
 };
 
 Json result_json(const workflow::ScheduleReport& report) {
-  return {{"policy", report.policy},
-          {"object", report.object},
-          {"image", report.image},
-          {"changed", report.changed},
-          {"replaced", report.replaced}};
+  return {{"policy", report.policy},     {"object", report.object},
+          {"image", report.image},       {"changed", report.changed},
+          {"replaced", report.replaced}, {"deletedJobs", report.deleted_jobs}};
 }
 
 std::string result_text(const workflow::ScheduleReport& report) {
   const char* what = report.replaced ? "replaced" : report.changed ? "configured" : "unchanged";
-  return fmt::format("{} {}\n", report.object, what);
+  std::string text = fmt::format("{} {}\n", report.object, what);
+  for (const std::string& job : report.deleted_jobs) {
+    text += fmt::format("job.batch/{} deleted: it could not start\n", job);
+  }
+  return text;
 }
 
 int run(const Arguments& arguments, const Context& context) {

@@ -81,7 +81,7 @@ Json admin_rules() {
           rule(crd::kGroup, {"metadatarestores/status"}, {"patch"}),
           rule(kCore, {"secrets"}, {"get", "create", "delete"}), rule(kCore, {"pods"}, {"get"}),
           rule("batch", {"cronjobs"}, {"get", "list", "create", "patch", "delete"}),
-          rule("batch", {"jobs"}, {"get", "create"}), rule(kCore, {"pods/log"}, {"get"}),
+          rule("batch", {"jobs"}, {"get", "create", "delete"}), rule(kCore, {"pods/log"}, {"get"}),
           rule(kCore, {"serviceaccounts"}, {"get"}, {kJobRole}),
           rule(kRbacGroup, {"roles"}, {"get", "patch"}, {kBackupRole, kMetricsRole})});
   return rules;

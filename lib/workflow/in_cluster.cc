@@ -234,6 +234,18 @@ void require_no_job(const Services& services, const std::string& policy, const C
   }
 }
 
+std::vector<std::string> delete_stuck_jobs(const Services& services, const std::string& policy,
+                                           const Call& call) {
+  std::vector<std::string> jobs;
+  for (const Json& pod :
+       services.cluster.list_objects("Pod", backup_selector(policy), cluster::Reach::here, call)) {
+    const auto job = find_string(pod, {"metadata", "labels", "job-name"});
+    if (!job || phase_of(pod) != "Pending" || trouble_of(pod).empty()) continue;
+    if (services.cluster.delete_object({"Job", *job}, call)) jobs.push_back(*job);
+  }
+  return jobs;
+}
+
 InClusterReport backup_in_cluster(const Services& services, const InClusterRequest& request,
                                   const JobWatch& watch, const Call& call) {
   const crd::Policy policy = choose_policy(services, request.policy, call);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "workflow/services.h"
 
@@ -40,6 +41,11 @@ InClusterReport backup_in_cluster(const Services& services, const InClusterReque
 
 // errors   locked: a pod backs this policy up right now, other than the one we run in
 void require_no_job(const Services& services, const std::string& policy, const Call& call);
+
+// Deletes the jobs of a policy whose pods cannot start, as for want of an image: while one waits,
+// its CronJob begins no other. Returns their names.
+std::vector<std::string> delete_stuck_jobs(const Services& services, const std::string& policy,
+                                           const Call& call);
 
 }  // namespace kubedr::workflow
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "workflow/access.h"
+#include "workflow/in_cluster.h"
 #include "workflow/install.h"
 #include "workflow/open.h"
 
@@ -103,6 +104,13 @@ ScheduleReport schedule(const Services& services, const ScheduleRequest& request
     report.replaced = true;
   }
   report.changed = services.cluster.apply(wanted.object, call);
+  if (!report.changed || report.replaced) return report;
+  try {
+    report.deleted_jobs = delete_stuck_jobs(services, name, call);
+  } catch (const Error& error) {
+    call.require_live();
+    log::warn("{}; a job that cannot start ends after 6 hours", error.what());
+  }
   return report;
 }
 

@@ -222,6 +222,21 @@ TEST_CASE("backup --in-cluster: says why nothing happens, and gives up in time")
   CHECK_MESSAGE(has(waiting.err, "nodes are available"), waiting.err);
 }
 
+TEST_CASE("schedule: an image that is there ends the wait for one that is not") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("mistyped");
+  REQUIRE(policy.run({"schedule", policy.name, "--image", "registry.example.com/mistyped:1"}).ok());
+  const RunResult stuck =
+      policy.run({"backup", policy.name, "--in-cluster", "--wait", "--timeout", "10s"});
+  CHECK_MESSAGE(has(stuck.err, "ErrImagePull"), stuck.err);
+  const RunResult mended = policy.run({"schedule", policy.name, "--image", kImage});
+  CHECK(has(mended.out, "cronjob.batch/mistyped-backup-cronjob configured\n"));
+  CHECK_MESSAGE(has(mended.out, " deleted: it could not start\n"), (mended.out + mended.err));
+  CHECK(eventually([&] { return policy.pods().empty(); }));
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(result.ok(), result.err);
+}
+
 TEST_CASE("schedule: what differs from the policy is a finding until it is applied again") {
   KUBEDR_NEEDS("kube-controller-manager");
   const Policy policy("drifting");
