@@ -54,6 +54,11 @@ class Api {
     return send("POST", path, body, "application/json");
   }
 
+  // At once: nothing of it runs.
+  void remove(const std::string& path) {
+    send("DELETE", path, {{"gracePeriodSeconds", 0}}, "application/json");
+  }
+
   Json patch(const std::string& path, const Json& body) {
     return send("PATCH", path, body, "application/merge-patch+json");
   }
@@ -369,10 +374,12 @@ struct Kubelet::Impl {
 
   void drive(const Json& pod) {
     const std::string path = path_of(pod);
+    const bool deleted = pod.at("metadata").contains("deletionTimestamp");
     const auto found = running.find(path);
     if (found == running.end()) {
+      if (deleted) return api.remove(path);
       start(pod, path);
-    } else if (pod.at("metadata").contains("deletionTimestamp")) {
+    } else if (deleted) {
       found->second->stop();
     }
     if (running.count(path) == 0) return;
