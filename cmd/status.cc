@@ -31,7 +31,7 @@ std::string flag_text(const std::string& flag, const std::string& value) {
     return std::isalnum(c) != 0 ||
            std::string_view("-_.:@/").find(static_cast<char>(c)) != std::string_view::npos;
   });
-  return fmt::format(plain ? " --{} {}" : " --{} '{}'", flag, value);
+  return plain ? fmt::format(" --{} {}", flag, value) : fmt::format(" --{} '{}'", flag, value);
 }
 
 // A remedy as it is typed where the flags were needed to ask: each of its commands gets them.

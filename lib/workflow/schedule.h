@@ -26,8 +26,8 @@ struct ScheduleReport {
   std::string object;  // "cronjob.batch/nightly-backup-cronjob"
   std::string image;
   bool changed = false;
-  bool replaced = false;                  // somebody else's
-  std::vector<std::string> deleted_jobs;  // that could not start as the CronJob was before
+  bool replaced = false;                    // somebody else's
+  std::vector<std::string> deleted_jobs{};  // that could not start as the CronJob was before
 };
 
 // Applies the CronJob that takes a policy's backups in the cluster. What its pods will need is
