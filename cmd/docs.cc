@@ -33,13 +33,23 @@ void remove_pages(const fs::path& folder) {
   }
 }
 
+// What a test has seen them print, in the checkout: the program itself carries none of it.
+Sessions read_sessions(const fs::path& folder) {
+  constexpr std::size_t kLimit = 1 << 20;
+  Sessions sessions;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    sessions[entry.path().stem()] = as_text(read_file(entry.path(), kLimit));
+  }
+  return sessions;
+}
+
 int run(const CLI::App& root, const fs::path& folder, const Context& context) {
   constexpr mode_t kText = 0644;
   constexpr mode_t kProgram = 0755;
   fs::create_directories(folder / "man");
   fs::create_directories(folder / "completions");
   remove_pages(folder / "man");
-  const std::vector<ManualPage> pages = manual_pages(root);
+  const std::vector<ManualPage> pages = manual_pages(root, read_sessions(folder / "tests/data/output"));
   for (const ManualPage& page : pages) write(folder / "man" / page.file, page.text, kText);
   for (const ShellScript& script : shell_scripts()) {
     const bool is_program = script.text.starts_with("#!");

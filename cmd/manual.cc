@@ -221,6 +221,17 @@ std::string examples(const std::vector<std::string>& lines) {
   return text + ".Ed\n";
 }
 
+// What the verb prints, behind its examples.
+std::string session(const Sessions& sessions, const CLI::App& verb) {
+  const auto found = sessions.find(path_of(verb));
+  if (found == sessions.end()) return "";
+  std::string text = ".Pp\nWhat a run of it showed:\n.Bd -literal\n";
+  for (const std::string& line : split(std::string(trim(found->second)), '\n')) {
+    text += literal(line) + "\n";
+  }
+  return text + ".Ed\n";
+}
+
 std::string paragraphs(const Footer& footer) {
   std::string text;
   for (const std::string& paragraph : footer.paragraphs) {
@@ -246,7 +257,7 @@ std::string tagged(const std::array<Entry, n>& entries, const char* macro) {
   return text + ".El\n";
 }
 
-std::string verb_page(const CLI::App& verb) {
+std::string verb_page(const CLI::App& verb, const Sessions& sessions) {
   const Footer footer = footer_of(verb);
   std::string text = head(page_name(verb), verb.get_description()) + ".Sh SYNOPSIS\n";
   const auto below = verbs_of(verb);
@@ -264,7 +275,8 @@ std::string verb_page(const CLI::App& verb) {
   text += ".Sh OPTIONS\n";
   if (const std::string own = own_flags(verb, ".Ss"); !own.empty()) text += own + ".Pp\n";
   text += fmt::format("The flags that every verb takes are described in\n.Xr {} 1 .\n", kProgram);
-  return text + exits(footer) + examples(lines) + fmt::format(".Sh SEE ALSO\n.Xr {} 1\n", kProgram);
+  return text + exits(footer) + examples(lines) + session(sessions, verb) +
+         fmt::format(".Sh SEE ALSO\n.Xr {} 1\n", kProgram);
 }
 
 std::string verbs_list(const CLI::App& root) {
@@ -316,10 +328,10 @@ std::string overview(const CLI::App& root) {
 
 }  // namespace
 
-std::vector<ManualPage> manual_pages(const CLI::App& root) {
+std::vector<ManualPage> manual_pages(const CLI::App& root, const Sessions& sessions) {
   std::vector<ManualPage> pages{{std::string(kProgram) + ".1", overview(root)}};
   for (const CLI::App* verb : verbs_of(root)) {
-    pages.push_back({page_name(*verb) + ".1", verb_page(*verb)});
+    pages.push_back({page_name(*verb) + ".1", verb_page(*verb, sessions)});
   }
   return pages;
 }

@@ -2,6 +2,7 @@
 #define KUBEDR_CMD_MANUAL_H
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,13 @@ struct ManualPage {
   std::string text;
 };
 
+// A verb's commands and what they printed: "$ kubectl kubedr backup" and the lines below it.
+using Sessions = std::map<std::string, std::string>;
+
 // The overview and a page for each verb, made from the tree.
 //
 // source   mdoc(7); `mandoc -T lint` has nothing to say about them
-std::vector<ManualPage> manual_pages(const CLI::App& root);
+std::vector<ManualPage> manual_pages(const CLI::App& root, const Sessions& sessions);
 
 }  // namespace kubedr::cmd
 

@@ -14,6 +14,7 @@
 #include <regex>
 
 #include "base/text.h"
+#include "e2e/desk.h"
 #include "e2e/world.h"
 #include "support/server.h"
 
@@ -109,84 +110,13 @@ milliseconds quickest(const Words& words) {
   return best;
 }
 
-// A person's desk: the programs in PATH under their names, a home, a kubeconfig.
-class Desk {
+// With kubectl, what it wants for the completion of plugins, and a cluster.
+class ClusterDesk : public Desk {
  public:
-  explicit Desk(ControlPlane& plane) {
-    fs::create_directories(folder_ / "bin");
-    fs::create_symlink(KUBEDR_BINARY, folder_ / "bin/kubectl-kubedr");
-    fs::create_symlink(find_server("kubectl"), folder_ / "bin/kubectl");
-    fs::copy(kCompletions / "kubectl_complete-kubedr", folder_ / "bin");
-    options_.env = {{"PATH", (folder_ / "bin").string() + ":" + std::getenv("PATH")},
-                    {"HOME", folder_.path().string()},
-                    {"KUBECONFIG", plane.api().kubeconfig().string()},
-                    {"TERM", "xterm"},
-                    {"PS1", "$ "},
-                    {"INPUTRC", "/dev/null"},
-                    {"LANG", "C.UTF-8"}};
-    options_.cwd = folder_.path();
+  explicit ClusterDesk(ControlPlane& plane) : Desk({"kubectl"}) {
+    fs::copy(kCompletions / "kubectl_complete-kubedr", home() / "bin");
+    options().env["KUBECONFIG"] = plane.api().kubeconfig().string();
   }
-
-  RunResult run(const std::vector<std::string>& argv) const { return test::run(argv, options_); }
-
-  const TempDir& folder() const { return folder_; }
-
-  ProcessOptions on_a_terminal() const {
-    ProcessOptions options = options_;
-    options.terminal = Terminal::all;
-    return options;
-  }
-
- private:
-  TempDir folder_;
-  ProcessOptions options_;
-};
-
-// A shell at a terminal, with somebody who types.
-class Shell {
- public:
-  Shell(const std::vector<std::string>& argv, const Desk& desk, const std::string& setup)
-      : process_(argv, desk.on_a_terminal()) {
-    process_.type("stty rows 50 cols 200; " + setup + "; echo rea''dy\n");
-    REQUIRE_MESSAGE(process_.wait_for("ready", seconds(30)), process_.screen());
-  }
-
-  // Whether the screen shows `expected` after these keys; the line is dropped then.
-  void check(const std::string& keys, const std::string& expected) {
-    CAPTURE(keys);
-    // A name that comes too late is left out: whoever sees none presses Tab again.
-    for (int tries = 0; tries < 5 && !type(keys, expected); ++tries) drop_line();
-    CHECK_MESSAGE(shows(expected), fresh());
-    CHECK_FALSE(shows("rror"));
-    drop_line();
-  }
-
- private:
-  bool type(const std::string& keys, const std::string& expected) {
-    seen_ = process_.screen().size();
-    process_.type(keys);
-    const auto until = std::chrono::steady_clock::now() + seconds(4);
-    while (!shows(expected) && std::chrono::steady_clock::now() < until) {
-      process_.wait(milliseconds(20));
-    }
-    return shows(expected);
-  }
-
-  void drop_line() {
-    process_.type("\x03");  // Ctrl-C
-    process_.wait(milliseconds(200));
-  }
-
-  // What is on the screen since the last keys, without colours and the like.
-  std::string fresh() const {
-    static const std::regex kControl("\x1b\\[[0-9;?]*[A-Za-z]");
-    return std::regex_replace(process_.screen().substr(seen_), kControl, "");
-  }
-
-  bool shows(const std::string& text) const { return has(fresh(), text); }
-
-  Process process_;
-  std::size_t seen_ = 0;
 };
 
 // One location, one policy, two backups; the older record's name.
@@ -290,9 +220,9 @@ TEST_CASE("completion: under kubectl, for `kubectl kubedr`") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("plugged");
-  const Desk desk(plane);
+  const ClusterDesk desk(plane);
   const auto ask = [&](const std::string& line) {
-    const RunResult result = desk.run({"bash", "-c", "kubectl __complete kubedr " + line});
+    const RunResult result = desk.type("kubectl __complete kubedr " + line);
     CHECK_MESSAGE(result.ok(), result.err);
     return result.out;
   };
@@ -306,7 +236,7 @@ TEST_CASE("completion: pressed in bash, as kubectl-kubedr and as kubectl kubedr"
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("bashed");
-  const Desk desk(plane);
+  const ClusterDesk desk(plane);
   Shell bash({"bash", "--norc", "-i"}, desk,
              "bind 'set bell-style none'; source <(kubectl-kubedr completion bash)");
   bash.check("kubectl-kubedr snap\t", "kubectl-kubedr snapshots ");
@@ -315,7 +245,7 @@ TEST_CASE("completion: pressed in bash, as kubectl-kubedr and as kubectl kubedr"
   bash.check("kubectl-kubedr backup --chunker=pa\t", "--chunker=pages ");
   bash.check("X=1 kubectl-kubedr check --location=bas\t", "--location=bashed ");
   bash.check("kubectl-kubedr key \t\t", "remove");
-  desk.folder().write("some-file.pem", "");
+  desk.home().write("some-file.pem", "");
   bash.check("kubectl-kubedr backup --etcd-cacert some-f\t", "some-file.pem ");
   bash.check("kubectl-kubedr restore --target bi\t", "--target bin/");
 
@@ -335,10 +265,10 @@ TEST_CASE("completion: pressed in zsh") {
   KUBEDR_NEEDS_PROGRAM("zsh");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("zshed");
-  const Desk desk(plane);
+  const ClusterDesk desk(plane);
   // As an autoloaded function, and as a script that is sourced.
-  fs::create_directories(desk.folder() / "functions");
-  fs::copy(kCompletions / "_kubectl-kubedr", desk.folder() / "functions");
+  fs::create_directories(desk.home() / "functions");
+  fs::copy(kCompletions / "_kubectl-kubedr", desk.home() / "functions");
   for (const char* setup : {"fpath=(~/functions $fpath); autoload -U compinit; compinit -D -u",
                             "autoload -U compinit; compinit -D -u; "
                             "source <(kubectl-kubedr completion zsh)"}) {
@@ -349,6 +279,13 @@ TEST_CASE("completion: pressed in zsh") {
     zsh.check("kubectl-kubedr check --location=zs\t", "--location=zshed");
     zsh.check("kubectl-kubedr key \t", "-- Remove a key");
   }
+
+  Shell kubectl({"zsh", "-f", "-i"}, desk,
+                "autoload -U compinit; compinit -D -u; source <(kubectl completion zsh)");
+  kubectl.check("kubectl kubedr snap\t", "kubectl kubedr snapshots");
+  kubectl.check("kubectl kubedr backup zsh\t", "kubectl kubedr backup zshed");
+  kubectl.check("kubectl kubedr backup --chunker=pa\t", "--chunker=pages");
+  kubectl.check("kubectl kubedr key \t", "-- Remove a key");
 }
 
 TEST_CASE("completion: pressed in fish") {
@@ -356,7 +293,7 @@ TEST_CASE("completion: pressed in fish") {
   KUBEDR_NEEDS_PROGRAM("fish");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("fished");
-  const Desk desk(plane);
+  const ClusterDesk desk(plane);
   const std::string load = "source " + (kCompletions / "kubectl-kubedr.fish").string() + "; ";
   const auto ask = [&](const std::string& line) {
     const RunResult result =
@@ -375,4 +312,9 @@ TEST_CASE("completion: pressed in fish") {
 
   Shell fish({"fish", "--no-config", "-i"}, desk, load + "true");
   fish.check("kubectl-kubedr snap\tX", "snapshots X");
+
+  Shell kubectl({"fish", "--no-config", "-i"}, desk, "kubectl completion fish | source");
+  kubectl.check("kubectl kubedr snap\tX", "kubectl kubedr snapshots X");
+  kubectl.check("kubectl kubedr backup fis\tX", "kubectl kubedr backup fished X");
+  kubectl.check("kubectl kubedr check --location=fis\tX", "--location=fished X");
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "e2e/desk.h"
 #include "e2e/world.h"
 #include "support/controller_manager.h"
 #include "support/image.h"
@@ -117,13 +118,6 @@ Names examples_of(const std::string& verb) {
     }
   }
   return examples;
-}
-
-void replace_all(std::string& text, const std::string& what, const std::string& with) {
-  for (std::size_t at = text.find(what); at != std::string::npos;
-       at = text.find(what, at + with.size())) {
-    text.replace(at, what.size(), with);
-  }
 }
 
 // Whoever tries the examples: a home with the files they name, and a policy "nightly".

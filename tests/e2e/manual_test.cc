@@ -45,6 +45,8 @@ bool is_ours(const std::string& complaint) {
 
 TEST_CASE("manual: what is checked in is what the program makes") {
   const TempDir made;
+  fs::create_directories(made / "tests");
+  fs::create_directory_symlink(KUBEDR_TEST_DATA, made / "tests/data");
   const RunResult result = test::kubedr({"__docs", made.path().string()});
   REQUIRE_MESSAGE(result.ok(), result.err);
   for (const char* folder : {"man", "completions"}) {

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "base/yaml.h"
+#include "e2e/desk.h"
 #include "e2e/world.h"
 #include "support/server.h"
 
@@ -149,6 +150,35 @@ TEST_CASE("archive: the same input makes the same bytes") {
   CHECK(has(done({"sha256sum", "-c", sums}, options).out, ": OK"));
 }
 
+namespace {
+
+// As shells find them there without being told; no cluster.
+void press_keys_of_installed(const fs::path& root) {
+  KUBEDR_NEEDS("kubectl");
+  Desk desk({"kubectl"});
+  fs::remove(desk.home() / "bin/kubectl-kubedr");
+  auto& env = desk.options().env;
+  env["PATH"] = (root / "usr/bin").string() + ":" + env["PATH"];
+  env["XDG_DATA_DIRS"] = (root / "usr/share").string() + ":/usr/share";
+  CHECK(has(desk.typed("kubectl __complete kubedr snap"), "snapshots\t"));
+  const auto press = [&](const std::string& shell, const std::vector<std::string>& flags,
+                         const std::string& setup) {
+    if (!have_program(shell)) return;
+    std::vector<std::string> argv{shell};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    CAPTURE(shell);
+    Shell(argv, desk, setup).check("kubectl-kubedr snap\t--la\t", "--latest");
+  };
+  press("bash", {"--norc", "-i"}, "source /usr/share/bash-completion/bash_completion");
+  press("zsh", {"-f", "-i"},
+        "fpath=(" + (root / "usr/share/zsh/vendor-completions").string() +
+            " $fpath); autoload -U compinit; compinit -D -u");
+  press("fish", {"--no-config", "-i"},
+        "set -p fish_complete_path " + (root / "usr/share/fish/vendor_completions.d").string());
+}
+
+}  // namespace
+
 TEST_CASE("deb: it is made, lintian agrees, and it installs, runs and goes without a trace") {
   KUBEDR_NEEDS_PROGRAM("cpack");
   KUBEDR_NEEDS_PROGRAM("dpkg-shlibdeps");
@@ -183,7 +213,7 @@ TEST_CASE("deb: it is made, lintian agrees, and it installs, runs and goes witho
   const RunResult version = done({(root / "usr/bin/kubectl-kubedr").string(), "version"});
   CHECK(version.out == test::kubedr({"version"}).out);
   CHECK(fs::exists(root / "usr/share/man/man1/kubectl-kubedr-backup.1.gz"));
-  CHECK(fs::exists(root / "usr/share/bash-completion/completions/kubectl-kubedr"));
+  press_keys_of_installed(root.path());
 
   struct stat mode {};
 

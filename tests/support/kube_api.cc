@@ -32,8 +32,14 @@ std::string base64_url(std::string_view text) {
 
 KubeApi::KubeApi(const EtcdServer& etcd, const std::vector<KubeUser>& users,
                  const std::vector<std::string>& flags)
-    : etcd_(etcd), flags_(flags) {
+    : etcd_endpoints_(etcd.endpoint()), flags_(flags) {
   write_files(users);
+  if (etcd.tls()) write_etcd_files(etcd);
+  start();
+}
+
+KubeApi::KubeApi(std::string etcd_endpoints) : etcd_endpoints_(std::move(etcd_endpoints)) {
+  write_files({});
   start();
 }
 
@@ -44,43 +50,48 @@ std::string KubeApi::url() const {
 void KubeApi::write_files(const std::vector<KubeUser>& users) const {
   const Certificate server = certificates_.issue(
       {"kube-apiserver", {"localhost", "127.0.0.1", "kubernetes.default.svc", "10.0.0.1"}});
-  dir_.write("ca.crt", ca_pem());
-  dir_.write("server.crt", server.certificate_pem);
-  dir_.write("server.key", server.key_pem);
+  dir_.write("pki/ca.crt", ca_pem());
+  dir_.write("pki/apiserver.crt", server.certificate_pem);
+  dir_.write("pki/apiserver.key", server.key_pem);
   const Certificate service_account = certificates_.issue({"service-account"});
-  dir_.write("service-account.crt", service_account.certificate_pem);
-  dir_.write("service-account.key", service_account.key_pem);
+  dir_.write("pki/sa.pub", service_account.certificate_pem);
+  dir_.write("pki/sa.key", service_account.key_pem);
   std::string tokens = token_line({"admin", {"system:masters"}});
   for (const KubeUser& user : users) tokens += token_line(user);
   dir_.write("tokens.csv", tokens);
 }
 
+void KubeApi::write_etcd_files(const EtcdServer& etcd) const {
+  dir_.write("pki/etcd/ca.crt", etcd.ca_pem());
+  dir_.write("pki/apiserver-etcd-client.crt", etcd.client_cert_pem());
+  dir_.write("pki/apiserver-etcd-client.key", etcd.client_key_pem());
+}
+
 void KubeApi::start() {
   const auto file = [this](const char* name) { return (dir_ / name).string(); };
-  std::vector<std::string> argv = {
-      find_server("kube-apiserver"),
-      "--bind-address=127.0.0.1",
-      fmt::format("--secure-port={}", port_),
-      "--etcd-servers=" + etcd_.endpoint(),
-      "--cert-dir=" + file("certs"),
-      "--tls-cert-file=" + file("server.crt"),
-      "--tls-private-key-file=" + file("server.key"),
-      "--client-ca-file=" + file("ca.crt"),
-      "--token-auth-file=" + file("tokens.csv"),
-      "--authorization-mode=RBAC",
-      "--service-account-issuer=" + url(),
-      "--service-account-key-file=" + file("service-account.crt"),
-      "--service-account-signing-key-file=" + file("service-account.key"),
-      "--service-cluster-ip-range=10.0.0.0/24",
-      "--endpoint-reconciler-type=none"};
+  std::vector<std::string> argv = {find_server("kube-apiserver"),
+                                   "--bind-address=127.0.0.1",
+                                   fmt::format("--secure-port={}", port_),
+                                   "--etcd-servers=" + etcd_endpoints_,
+                                   "--cert-dir=" + file("certs"),
+                                   "--tls-cert-file=" + file("pki/apiserver.crt"),
+                                   "--tls-private-key-file=" + file("pki/apiserver.key"),
+                                   "--client-ca-file=" + file("pki/ca.crt"),
+                                   "--token-auth-file=" + file("tokens.csv"),
+                                   "--authorization-mode=RBAC",
+                                   "--service-account-issuer=" + url(),
+                                   "--service-account-key-file=" + file("pki/sa.pub"),
+                                   "--service-account-signing-key-file=" + file("pki/sa.key"),
+                                   "--service-cluster-ip-range=10.0.0.0/24",
+                                   "--endpoint-reconciler-type=none"};
   if (std::find(flags_.begin(), flags_.end(), kServiceAccounts) == flags_.end()) {
     // No controller makes the default service accounts that this plug-in would insist on.
     argv.emplace_back("--disable-admission-plugins=ServiceAccount");
   }
-  if (etcd_.tls()) {
-    argv.insert(argv.end(), {"--etcd-cafile=" + etcd_.ca_file().string(),
-                             "--etcd-certfile=" + etcd_.client_cert_file().string(),
-                             "--etcd-keyfile=" + etcd_.client_key_file().string()});
+  if (etcd_endpoints_.starts_with("https://")) {
+    argv.insert(argv.end(), {"--etcd-cafile=" + file("pki/etcd/ca.crt"),
+                             "--etcd-certfile=" + file("pki/apiserver-etcd-client.crt"),
+                             "--etcd-keyfile=" + file("pki/apiserver-etcd-client.key")});
   }
   argv.insert(argv.end(), flags_.begin(), flags_.end());
 
@@ -111,12 +122,24 @@ std::string KubeApi::account_token(const std::string& account, const std::string
        {{"namespace", "kubedr-system"}, {"serviceaccount", {{"name", account}, {"uid", uid}}}}}};
   const std::string text =
       base64_url(Json{{"alg", "ES256"}}.dump()) + "." + base64_url(claims.dump());
-  return text + "." + base64_url(sign_token(read_text(dir_ / "service-account.key"), text));
+  return text + "." + base64_url(sign_token(read_text(dir_ / "pki/sa.key"), text));
 }
 
 std::filesystem::path KubeApi::kubeconfig(const std::string& user) const {
-  const std::string text =
-      fmt::format(R"(apiVersion: v1
+  return write_kubeconfig(user, "token: " + token(user));
+}
+
+std::filesystem::path KubeApi::admin_kubeconfig() const {
+  const Certificate admin = certificates_.issue({"kubernetes-admin", {}, {"system:masters"}});
+  return write_kubeconfig(
+      "kubernetes-admin",
+      fmt::format("client-certificate-data: {}\n    client-key-data: {}",
+                  to_base64(as_bytes(admin.certificate_pem)), to_base64(as_bytes(admin.key_pem))));
+}
+
+std::filesystem::path KubeApi::write_kubeconfig(const std::string& user,
+                                                const std::string& credentials) const {
+  const std::string text = fmt::format(R"(apiVersion: v1
 kind: Config
 current-context: test
 contexts:
@@ -130,10 +153,11 @@ clusters:
 users:
 - name: {user}
   user:
-    token: {token}
+    {credentials}
 )",
-                  fmt::arg("user", user), fmt::arg("server", url()),
-                  fmt::arg("ca", to_base64(as_bytes(ca_pem()))), fmt::arg("token", token(user)));
+                                       fmt::arg("user", user), fmt::arg("server", url()),
+                                       fmt::arg("ca", to_base64(as_bytes(ca_pem()))),
+                                       fmt::arg("credentials", credentials));
   return dir_.write("kubeconfig-" + user + ".yaml", text);
 }
 

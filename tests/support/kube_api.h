@@ -34,6 +34,9 @@ class KubeApi {
   explicit KubeApi(const EtcdServer& etcd, const std::vector<KubeUser>& users = {},
                    const std::vector<std::string>& flags = {});
 
+  // On members without TLS: "http://127.0.0.1:2379,http://127.0.0.1:2381".
+  explicit KubeApi(std::string etcd_endpoints);
+
   std::string url() const;  // "https://127.0.0.1:12443"
 
   int port() const { return port_; }
@@ -43,6 +46,9 @@ class KubeApi {
   static std::string token(const std::string& user) { return "token-of-" + user; }
 
   pid_t pid() const { return process_->pid(); }
+
+  // What it reads when it starts, by kubeadm's names: what a policy's certsDir would be.
+  std::filesystem::path pki() const { return dir_ / "pki"; }
 
   // Issues certificates that the server trusts: common name is the user, organizations the groups.
   const Certificates& certificates() const { return certificates_; }
@@ -55,6 +61,9 @@ class KubeApi {
   // A kubeconfig file of that user, by token.
   std::filesystem::path kubeconfig(const std::string& user = "admin") const;
 
+  // The same by a certificate of system:masters, as kubeadm's admin.conf.
+  std::filesystem::path admin_kubeconfig() const;
+
   // The real kubectl as admin; `input` is for `apply -f -`.
   RunResult kubectl(const std::vector<std::string>& args, const std::string& input = {}) const;
 
@@ -64,8 +73,11 @@ class KubeApi {
  private:
   void start();
   void write_files(const std::vector<KubeUser>& users) const;
+  void write_etcd_files(const EtcdServer& etcd) const;
+  std::filesystem::path write_kubeconfig(const std::string& user,
+                                         const std::string& credentials) const;
 
-  const EtcdServer& etcd_;
+  const std::string etcd_endpoints_;
   TempDir dir_;
   const Certificates certificates_;
   const std::vector<std::string> flags_;
