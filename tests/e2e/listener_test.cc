@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "e2e/faults.h"
 #include "support/controller_manager.h"
 #include "support/image.h"
@@ -21,7 +22,7 @@ constexpr char kImage[] = "registry.example.com/kubectl-kubedr:test";
 constexpr char kMetricsUrl[] = "http://127.0.0.1:9797/metrics";
 
 std::string scraped() {
-  const http::Client client = local_client();
+  http::Client client = local_client();
   http::Request request;
   request.url = kMetricsUrl;
   try {
