@@ -57,6 +57,12 @@ struct Piece {
   std::uint64_t end() const { return std::uint64_t{entry.offset} + entry.length; }
 };
 
+// By the index: what a tree says of a file's size may be anything.
+std::uint64_t size_of(const std::vector<Piece>& in_file_order) {
+  if (in_file_order.empty()) return 0;
+  return in_file_order.back().offset + in_file_order.back().entry.plain_size();
+}
+
 // What one request brings: pieces of one pack, in the pack's order.
 struct Load {
   std::size_t first = 0;
@@ -502,8 +508,7 @@ class Restorer {
 
   std::uint64_t write_content(const Node& node, NewFile& file) {
     std::vector<Piece> pieces = plan_pieces(node.content, index_);
-    const std::uint64_t size =
-        pieces.empty() ? 0 : pieces.back().offset + pieces.back().entry.plain_size();
+    const std::uint64_t size = size_of(pieces);
     file.set_size(size);
     const std::vector<Load> loads = plan_loads(pieces);
     const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
@@ -662,9 +667,10 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
           return;
         }
         damage.collect([&] {
-          with_path(printable(path), [&] { return plan_pieces(node.content, index); });
+          const std::vector<Piece> pieces =
+              with_path(printable(path), [&] { return plan_pieces(node.content, index); });
           ++result.files;
-          result.bytes += node.size;
+          result.bytes += size_of(pieces);
         });
       },
       call, [&](const std::string& text) { damage.add(text); });

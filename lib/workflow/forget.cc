@@ -17,12 +17,18 @@
 namespace kubedr::workflow {
 namespace {
 
+// Whatever order they were given in: restic's groups do not care.
+std::string sorted(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  return join(names, ",");
+}
+
 // Of two clusters that share a repository, a policy of the same name is another one. What is
 // nobody's is grouped as restic does.
 std::string policy_name(const ListedSnapshot& listed) {
   const repo::Snapshot& snapshot = listed.saved.snapshot;
   if (listed.policy.empty()) {
-    return "(none), host " + snapshot.hostname + ", paths " + join(snapshot.paths, ",");
+    return "(none), host " + snapshot.hostname + ", paths " + sorted(snapshot.paths);
   }
   return owner_of(listed);
 }
@@ -34,8 +40,8 @@ std::string group_name(const ListedSnapshot& listed, const std::vector<std::stri
   for (const std::string& key : keys) {
     if (key == "policy") parts.push_back("policy " + policy_name(listed));
     if (key == "host") parts.push_back("host " + snapshot.hostname);
-    if (key == "paths") parts.push_back("paths " + join(snapshot.paths, ","));
-    if (key == "tags") parts.push_back("tags " + join(snapshot.tags, ","));
+    if (key == "paths") parts.push_back("paths " + sorted(snapshot.paths));
+    if (key == "tags") parts.push_back("tags " + sorted(snapshot.tags));
   }
   return parts.empty() ? "all snapshots" : join(parts, ", ");
 }

@@ -385,6 +385,40 @@ TEST_CASE("locks: those of processes that are gone are removed, those of the liv
   repository.check_repository();
 }
 
+TEST_CASE("locks: a backup whose lock somebody removes names nothing, and says so") {
+  const S3Server s3;
+  const BareRepository repository(s3, "unlocked");
+  REQUIRE(repository.run({"init"}).ok());
+  const TempDir folder;
+  plain_etcd().fill("/kubedr-test/unlocked/", 300, 5000);
+  const std::string db = save_database(plain_etcd(), folder / "db");
+  for (const bool theirs : {true, false}) {
+    CAPTURE(theirs);
+    ByteProxy slow(s3.port());
+    ProxyRules rules;
+    rules.bytes_per_second = 30'000;
+    slow.set(rules);
+    Process backup =
+        repository.start({"backup", "--no-certs", "--etcd-snapshot", db, "--retry-lock", "0"},
+                         fmt::format("s3:http://127.0.0.1:{}/unlocked", slow.port()));
+    REQUIRE(eventually([&] { return saw_request(slow, "PUT /unlocked/data/"); }));
+    const RunResult unlocked =
+        theirs ? test::restic("0.18", {"unlock", "--remove-all"}, repository.restic_env())
+               : repository.run({"unlock", "--remove-all", "--yes"});
+    REQUIRE_MESSAGE(unlocked.ok(), unlocked.err);
+    slow.set({});
+    const std::optional<Exit> end = backup.wait(std::chrono::minutes(1));
+    REQUIRE(end);
+    CHECK(end->code == 11);
+    CHECK_MESSAGE(has(backup.err(), "lock is gone: somebody removed it"), backup.err());
+    CHECK(repository.snapshot_ids().empty());
+  }
+  CHECK(repository.run({"backup", "--no-certs", "--etcd-snapshot", db}).ok());
+  CHECK(repository.run({"prune", "--yes"}).ok());
+  CHECK(repository.snapshot_ids().size() == 1);
+  repository.check_repository();
+}
+
 TEST_CASE("locks: a pod's lock is judged by what the API server says of the pod") {
   KUBEDR_NEEDS("kube-apiserver");
   const Kept kept("podlock", 3);

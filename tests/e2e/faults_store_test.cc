@@ -101,6 +101,13 @@ TEST_CASE("faults: a bucket without a repository") {
   CHECK(status.size() == 4);
   CHECK(status.at("backupStatus") == "Failed");
   CHECK(status.at("mbrName") == "");
+  const std::string message = status.at("backupErrorMessage").get<std::string>();
+  CHECK(has(message, "not-yet"));
+  const std::vector<Json> events = plane.events_of("not-yet");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].at("type") == "Error");
+  CHECK(events[0].at("reason") == "BackupFailed");
+  CHECK(events[0].at("message") == message);
   check_failed(plane.kubedr({"snapshots", "not-yet"}), 10, "not-yet");
   const TempDir folder;
   check_failed(plane.kubedr({"restore", "latest", "--policy", "not-yet", "--target",

@@ -266,6 +266,35 @@ TEST_CASE("operator: retention, init and the schedule are left to it") {
   check_failed(plane.kubedr({"init", "fresh"}), 1, "no such bucket");
 }
 
+TEST_CASE("operator: retention is ours beside it where that is said, for this backup alone") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("always", {{"retainNumBackups", "1"}});
+  REQUIRE(plane.kubedr({"init", "always"}).ok());
+  const auto back_up = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"backup", "always", "-o", "json"});
+    return parsed(plane.kubedr(flags));
+  };
+  back_up({});
+  const Operator running(plane);
+  back_up({});
+  const Json report = back_up({"--retention", "always"});
+  CHECK(report.at("failedSteps").empty());
+  CHECK(report.at("retention").at("leftToOperator") == false);
+  CHECK(report.at("retention").at("removed").size() == 2);
+  const std::string id = report.at("snapshotId").get<std::string>();
+  const Json listed = parsed(plane.kubedr({"snapshots", "always", "-o", "json"}));
+  REQUIRE(listed.at("snapshots").size() == 1);
+  CHECK(listed.at("snapshots")[0].at("id") == id);
+  std::vector<std::string> recorded;
+  for (const Json& record : plane.list("metadatabackuprecords")) {
+    if (record.at("spec").at("policy") != "always") continue;
+    recorded.push_back(record.at("spec").at("snapshotId").get<std::string>());
+  }
+  CHECK(recorded == std::vector{id.substr(0, 8)});
+  CHECK(back_up({}).at("retention").at("leftToOperator") == true);
+}
+
 TEST_CASE(
     "operator: a repository for it is of version 1, and the database cut as its restic cuts") {
   KUBEDR_NEEDS("restic-0.11");

@@ -1,5 +1,8 @@
 #include "support/faulty_store.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace kubedr::test {
 namespace {
 
@@ -47,6 +50,11 @@ void FaultyStore::add(const Fault& fault) {
   faults_.push_back({fault});
 }
 
+void FaultyStore::before(Operation operation, FileKind kind, std::function<void()> act) {
+  const std::lock_guard lock(mutex_);
+  before_.push_back({operation, kind, std::move(act)});
+}
+
 void FaultyStore::list_late(int lists) {
   const std::lock_guard lock(mutex_);
   late_lists_ = lists;
@@ -87,6 +95,20 @@ std::optional<Fault> FaultyStore::begin(Operation operation, std::optional<FileK
   return met;
 }
 
+void FaultyStore::do_before(Operation operation, std::optional<FileKind> kind) const {
+  std::function<void()> act;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto met = std::find_if(before_.begin(), before_.end(), [&](const Before& one) {
+      return one.operation == operation && one.kind == kind;
+    });
+    if (met == before_.end()) return;
+    act = std::move(met->act);
+    before_.erase(met);
+  }
+  act();
+}
+
 template <class Do>
 auto FaultyStore::perform(Operation operation, std::optional<FileKind> kind,
                           const std::string& what, const Call& call, const Do& act) const {
@@ -98,6 +120,7 @@ auto FaultyStore::perform(Operation operation, std::optional<FileKind> kind,
     delay = delay_;
   }
   if (delay.count() > 0) call.sleep(delay);
+  do_before(operation, kind);
   if (!fault) return act();
   if (fault->when == Fault::When::after) static_cast<void>(act());
   fail(*fault, text);

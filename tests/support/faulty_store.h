@@ -1,6 +1,7 @@
 #ifndef KUBEDR_SUPPORT_FAULTY_STORE_H
 #define KUBEDR_SUPPORT_FAULTY_STORE_H
 
+#include <functional>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -42,6 +43,9 @@ class FaultyStore final : public storage::Store {
 
   void add(const Fault& fault);
 
+  // Does that before the next such call is carried out, once.
+  void before(Operation operation, storage::FileKind kind, std::function<void()> act);
+
   // A file saved from now on is missing in that many of the following lists of its kind.
   void list_late(int lists);
 
@@ -75,9 +79,16 @@ class FaultyStore final : public storage::Store {
     int seen = 0;
   };
 
+  struct Before {
+    Operation operation;
+    storage::FileKind kind;
+    std::function<void()> act;
+  };
+
   template <class Do>
   auto perform(Operation operation, std::optional<storage::FileKind> kind, const std::string& what,
                const Call& call, const Do& act) const;
+  void do_before(Operation operation, std::optional<storage::FileKind> kind) const;
   std::optional<Fault> begin(Operation operation, std::optional<storage::FileKind> kind,
                              const std::string& what) const;
   bool still_hidden(const std::string& id) const;
@@ -86,6 +97,7 @@ class FaultyStore final : public storage::Store {
   mutable std::mutex mutex_;
   // Guarded by mutex_:
   mutable std::vector<Pending> faults_;
+  mutable std::vector<Before> before_;
   mutable std::vector<std::string> history_;
   mutable std::map<Operation, int> counts_;
   mutable std::map<std::string, int> hidden_;  // id -> lists it is still missing in

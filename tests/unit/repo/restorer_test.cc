@@ -255,6 +255,69 @@ TEST_CASE("what cannot be restored is named, what is strange is warned of") {
   CHECK(fs::file_size(restore.target / "odd") == 9);
 }
 
+TEST_CASE("sizes that a tree claims are not believed: neither summed up nor made room for") {
+  World world;
+  Restore restore(world);
+  Node vast = restore.file("vast", noise(9'000, 1));
+  vast.size = UINT64_MAX;
+  Node vaster = restore.file("vaster", noise(8'000, 2));
+  vaster.size = UINT64_MAX;
+  Node hollow = restore.file("hollow", {});
+  hollow.size = UINT64_MAX;
+  const BlobId root = restore.tree({vast, vaster, hollow, restore.file("db", noise(100, 3))});
+  restore.finish();
+  std::uint64_t told = 0;
+  restore.options.progress = [&](std::uint64_t bytes) { told += bytes; };
+  const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
+                                                  restore.target, restore.options, world.call);
+  CHECK(rehearsed.files == 4);
+  CHECK(rehearsed.bytes == 17'100);
+  const RestoredTree result = restore.run(root);
+  CHECK(result.files == rehearsed.files);
+  CHECK(result.bytes == rehearsed.bytes);
+  CHECK(told == rehearsed.bytes);
+  CHECK(result.warnings.size() == 3);
+  CHECK(has(result.warnings[1], "holds 9000 bytes, its entry says 18446744073709551615"));
+  CHECK(equal(restore.target / "vast", noise(9'000, 1)));
+  CHECK(fs::file_size(restore.target / "hollow") == 0);
+}
+
+TEST_CASE("devices are never made, whatever they are said to hold") {
+  World world;
+  Restore restore(world);
+  const auto device = [&](const char* name, NodeType type, std::uint32_t mode_bits) {
+    Node node = restore.file(name, noise(10, 1));
+    node.type = type;
+    node.mode = mode_bits | 06666;
+    node.size = UINT64_MAX;
+    return node;
+  };
+  constexpr std::uint32_t kDevice = 1U << 26U;     // Go's ModeDevice
+  constexpr std::uint32_t kCharacter = 1U << 21U;  // and ModeCharDevice
+  const BlobId root = restore.tree({
+      device("sda", NodeType::dev, kDevice),
+      device("mem", NodeType::chardev, kDevice | kCharacter),
+      // Said to be a file, with the mode of a device.
+      [&] {
+        Node node = restore.file("disguised", noise(10, 2));
+        node.mode = kDevice | 0600;
+        return node;
+      }(),
+      restore.file("db", noise(100, 3)),
+  });
+  restore.finish();
+  const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
+                                                  restore.target, restore.options, world.call);
+  CHECK(rehearsed.files == 2);
+  CHECK(rehearsed.bytes == 110);
+  const RestoredTree result = restore.run(root);
+  CHECK(result.files == 2);
+  CHECK(result.bytes == 110);
+  CHECK(result.skipped == std::vector<std::string>{"mem: character device", "sda: block device"});
+  CHECK(S_ISREG(status_of(restore.target / "disguised").st_mode));
+  CHECK(entries_below(restore.target) == 2);
+}
+
 TEST_CASE("a damaged file is named and left out, the others come back") {
   World world;
   Restore restore(world);
