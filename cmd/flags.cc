@@ -39,6 +39,10 @@ void add_server_flags(CLI::App& root, Flags& flags) {
   root.add_option("--kubeconfig", kube.kubeconfig, "Path of the kubeconfig file")
       ->type_name("FILE")
       ->group(kServer);
+  root.add_option("--kuberc", kube.kuberc,
+                  "Path of kubectl's preferences, which say what credential plugins may run")
+      ->type_name("FILE")
+      ->group(kServer);
   root.add_option("--context", kube.context, "Name of the kubeconfig context")->group(kServer);
   root.add_option("--cluster", kube.cluster, "Name of the kubeconfig cluster")->group(kServer);
   root.add_option("--user", kube.user, "Name of the kubeconfig user")->group(kServer);

@@ -7,6 +7,7 @@
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/print.h"
+#include "cmd/push.h"
 #include "cmd/wire.h"
 
 namespace kubedr::cmd {
@@ -18,9 +19,13 @@ struct Arguments {
 };
 
 Json result_json(const workflow::ScheduleReport& report) {
-  return {{"policy", report.policy},     {"object", report.object},
-          {"image", report.image},       {"changed", report.changed},
-          {"replaced", report.replaced}, {"deletedJobs", report.deleted_jobs}};
+  return {{"policy", report.policy},
+          {"object", report.object},
+          {"image", report.image},
+          {"push", report.push},
+          {"changed", report.changed},
+          {"replaced", report.replaced},
+          {"deletedJobs", report.deleted_jobs}};
 }
 
 std::string result_text(const workflow::ScheduleReport& report) {
@@ -33,6 +38,8 @@ std::string result_text(const workflow::ScheduleReport& report) {
 }
 
 int run(const Arguments& arguments, const Context& context) {
+  const auto& push = arguments.request.push;
+  if (push && !push->empty()) push_address(*push);  // or it is refused
   const Wired wired(context);
   if (arguments.dry_run == "client") {
     const Json object =
@@ -75,6 +82,10 @@ void add_schedule(CLI::App& root, Action& action) {
                    "Name of the MetadataBackupPolicy; may be left out where there is just one");
   verb->add_option("--image", arguments->request.image,
                    "The image with this program; later that of the CronJob, if nothing is said");
+  verb->add_option("--push", arguments->request.push,
+                   "The Pushgateway that its pods tell of each backup; later that of the CronJob, "
+                   "if nothing is said, and none if it is empty")
+      ->type_name("URL");
   verb->add_flag("--force", arguments->request.force,
                  "Replace a CronJob that an operator, or somebody else, made");
   verb->add_option("--dry-run", arguments->dry_run, "client: print the CronJob and apply nothing")
@@ -83,6 +94,7 @@ void add_schedule(CLI::App& root, Action& action) {
       "Examples:\n"
       "  kubectl kubedr schedule nightly --image registry.example.com/kubectl-kubedr:0.1.0\n"
       "  kubectl kubedr schedule nightly                     # after a change of the policy\n"
+      "  kubectl kubedr schedule nightly --push http://pushgateway:9091\n"
       "  kubectl kubedr schedule nightly --image IMAGE --dry-run=client -o yaml\n\n"
       "Its pods run on control-plane nodes, as the service account kubedr-job of `install`.");
   on_parsed(*verb, action, arguments, run);

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "base/time.h"
 #include "cluster/api_cluster.h"
 #include "cluster/bare_cluster.h"
@@ -152,6 +153,8 @@ workflow::OpenStore store_opener(const Context& context, bool folders_allowed) {
 kube::Surroundings surroundings(const Environment& environment) {
   kube::Surroundings around;
   around.kubeconfig = environment.get("KUBECONFIG");
+  around.kuberc = environment.get("KUBERC");
+  around.no_kuberc = to_lower(environment.get("KUBECTL_KUBERC")) == "false";
   around.home = environment.get("HOME");
   around.service_host = environment.get("KUBERNETES_SERVICE_HOST");
   around.service_port = environment.get("KUBERNETES_SERVICE_PORT");

@@ -60,7 +60,7 @@ struct Request {
   Headers headers;       // a header with an empty value is sent empty
   Secret authorization;  // the Authorization header's value; kept out of `headers` and of every log
   ByteView body;         // borrowed until the exchange ends
-  std::size_t max_body = limits::kKubeBody;  // a longer answer is corrupt
+  std::size_t max_body = limits::kKubeBody;  // a longer answer is corrupt, a refusal cut off
 };
 
 // What came back, whatever its status: judging it is the caller's.

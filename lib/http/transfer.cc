@@ -319,8 +319,14 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count,
 std::size_t Transfer::take_body(ByteView bytes) {
   const std::size_t held = body_.size() - body_begin_;
   if (!streaming_ && (bytes.size() > max_body_ || held > max_body_ - bytes.size())) {
-    fault_ = Fault::body_limit;
-    return CURL_WRITEFUNC_ERROR;
+    if (status_ < 300) {
+      fault_ = Fault::body_limit;
+      return CURL_WRITEFUNC_ERROR;
+    }
+    // Why it is refused stands at the beginning: the rest is read and dropped.
+    append(body_, bytes.first(max_body_ - held));
+    received_ += bytes.size();
+    return bytes.size();
   }
   if (streaming_ && held >= kStreamBuffer) {
     paused_ = true;

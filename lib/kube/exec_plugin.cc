@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -67,13 +66,25 @@ ExecConfig::InteractiveMode parse_mode(const Json& exec, const std::string& api_
          "Never, IfAvailable or Always");
 }
 
-fs::path program_of(const ExecConfig& config, const std::vector<std::string>& environment) {
-  if (config.command.find('/') != std::string::npos) return config.command;
+std::string path_variable(const ExecConfig& config) {
   constexpr std::string_view kPath = "PATH=";
-  const auto path = std::find_if(environment.begin(), environment.end(),
-                                 [&](const auto& line) { return line.starts_with(kPath); });
-  fs::path program;
-  if (path != environment.end()) program = find_program(config.command, path->substr(kPath.size()));
+  for (const std::string& line : config.environment) {
+    if (line.starts_with(kPath)) return line.substr(kPath.size());
+  }
+  return "";
+}
+
+void require_allowed(const ExecConfig& config) {
+  try {
+    require_allowed(config.policy, config.command, path_variable(config));
+  } catch (const Error& error) {
+    fail(error.kind(), error.what(), error.hint());
+  }
+}
+
+fs::path program_of(const ExecConfig& config) {
+  if (config.command.find('/') != std::string::npos) return config.command;
+  const fs::path program = find_program(config.command, path_variable(config));
   if (!program.empty()) return program;
   fail(ErrorKind::usage, fmt::format("exec: executable {} not found", config.command),
        config.install_hint.empty()
@@ -180,7 +191,8 @@ ExecPlugin::Credentials log_in(const ExecConfig& config, const Call& call) {
   Program program;
   program.reads_input = is_interactive(config);
   program.environment = environment_for(config, program.reads_input);
-  program.path = program_of(config, config.environment);
+  require_allowed(config);
+  program.path = program_of(config);
   program.arguments = config.arguments;
   return parse_credentials(parse_output(run(program, config, call).output), config.api_version);
 }

@@ -10,6 +10,7 @@
 #include "base/call.h"
 #include "base/json.h"
 #include "base/secret.h"
+#include "kube/plugin_policy.h"
 
 namespace kubedr::kube {
 
@@ -27,6 +28,7 @@ struct ExecConfig {
   bool provide_cluster_info = false;
 
   // Set by load_config:
+  PluginPolicy policy;
   std::string cluster_info;              // spec.cluster as JSON; empty: it is told nothing
   std::vector<std::string> environment;  // ours, "NAME=VALUE", as far as it may see it
   bool terminal = false;                 // our stdin is one
@@ -41,7 +43,8 @@ ExecConfig parse_exec_config(const Json& exec, const std::string& user,
 
 // Runs a plugin when there are no credentials yet, or those there are have expired.
 //
-// errors   usage: the program is not there (with its install hint), or needs a terminal;
+// errors   usage: the program is not there (with its install hint), needs a terminal, or the user's
+//          policy does not let it run;
 //          denied: it failed, or printed no credentials; what require_live throws. All begin with
 //          kubectl's `getting credentials: `
 // threads  one thread

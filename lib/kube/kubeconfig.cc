@@ -510,7 +510,7 @@ bool is_in_pod(const Surroundings& surroundings) {
          is_there(surroundings.service_account / "token");
 }
 
-Config finish(Config config, const Choice& choice, const Flags& flags,
+Config finish(Config config, const Choice& choice, const PluginPolicy& policy, const Flags& flags,
               const Surroundings& surroundings) {
   config.proxies = surroundings.proxies;
   config.authorities = surroundings.authorities;
@@ -528,6 +528,7 @@ Config finish(Config config, const Choice& choice, const Flags& flags,
   if (config.exec) {
     config.exec->environment = surroundings.for_plugins;
     config.exec->terminal = surroundings.terminal;
+    config.exec->policy = policy;
     if (config.exec->provide_cluster_info) {
       config.exec->cluster_info = cluster_info(config, choice.cluster);
     }
@@ -544,11 +545,13 @@ Config finish(Config config, const Choice& choice, const Flags& flags,
 }  // namespace
 
 Config load_config(const Flags& flags, const Surroundings& surroundings) {
+  const PluginPolicy policy = load_plugin_policy(
+      {flags.kuberc, surroundings.kuberc, surroundings.home, surroundings.no_kuberc});
   const Merged merged = load_files(flags, surroundings);
   const bool chosen = !flags.context.empty() || !flags.cluster.empty() || !flags.user.empty();
   if (merged.empty() && !chosen) {
     if (is_in_pod(surroundings)) {
-      return finish(in_cluster(surroundings, flags), Choice(), flags, surroundings);
+      return finish(in_cluster(surroundings, flags), Choice(), policy, flags, surroundings);
     }
     if (flags.server.empty()) {
       fail("invalid configuration: no configuration has been provided",
@@ -564,7 +567,7 @@ Config load_config(const Flags& flags, const Surroundings& surroundings) {
   if (config.server.empty() && flags.server.empty()) {
     fail("no server found for " + choice.cluster.label(), "the entry needs a server");
   }
-  return finish(std::move(config), choice, flags, surroundings);
+  return finish(std::move(config), choice, policy, flags, surroundings);
 }
 
 ConfigNames config_names(const Flags& flags, const Surroundings& surroundings) {

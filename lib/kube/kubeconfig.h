@@ -16,6 +16,7 @@ namespace kubedr::kube {
 // kubectl's own flags, as far as they choose the server and the identity; empty: not given.
 struct Flags {
   std::string kubeconfig;
+  std::string kuberc;
   std::string context;
   std::string cluster;
   std::string user;
@@ -38,6 +39,8 @@ struct Flags {
 // What of the process's environment counts; read once in cmd.
 struct Surroundings {
   std::string kubeconfig;      // $KUBECONFIG
+  std::string kuberc;          // $KUBERC
+  bool no_kuberc = false;      // $KUBECTL_KUBERC is "false"
   std::filesystem::path home;  // $HOME
   std::string service_host;    // $KUBERNETES_SERVICE_HOST
   std::string service_port;    // $KUBERNETES_SERVICE_PORT

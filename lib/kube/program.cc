@@ -202,6 +202,7 @@ ProgramEnd run_program(const Program& program, std::size_t max_output, const Cal
 }
 
 std::filesystem::path find_program(const std::string& name, const std::string& path_variable) {
+  if (name.find('/') != std::string::npos) return is_program(name) ? fs::path(name) : fs::path();
   for (const std::string& folder : split(path_variable, ':')) {
     if (!folder.starts_with('/')) continue;
     const fs::path candidate = fs::path(folder) / name;

@@ -33,7 +33,8 @@ struct ProgramEnd {
 //          own Ctrl-C and Ctrl-Z reach all of it, as with kubectl
 ProgramEnd run_program(const Program& program, std::size_t max_output, const Call& call);
 
-// The file that a shell would run for that name; empty: none. Only absolute folders of PATH count.
+// The file that a shell would run for that name; empty: none. A name with a slash is a path; only
+// absolute folders of PATH count.
 std::filesystem::path find_program(const std::string& name, const std::string& path_variable);
 
 }  // namespace kubedr::kube

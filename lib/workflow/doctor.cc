@@ -143,9 +143,20 @@ class Doctor {
       return true;
     } catch (const Error& error) {
       call_.require_live();
-      add(Verdict::error, code, object, error.what(), error.hint());
+      add(Verdict::error, code, object, error.what(), remedy_of(error, object));
       return false;
     }
+  }
+
+  // A store says that it refuses, and not what it would have to be told to allow.
+  std::string remedy_of(const Error& error, const std::string& object) const {
+    const bool by_store = object.starts_with("backuplocation/") && !report_.iam.empty();
+    if (!by_store || error.kind() != ErrorKind::denied || !error.hint().empty()) {
+      return error.hint();
+    }
+    return fmt::format(
+        "`kubectl kubedr doctor {} --print iam` prints what its keys must be allowed",
+        policy_.ref.name);
   }
 
   // Of the roles that `install` makes, those that a backup uses.

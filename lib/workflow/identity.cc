@@ -68,6 +68,17 @@ bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
   return health::names_snapshot(record, saved.id.hex());
 }
 
+ListedIds::ListedIds(const std::vector<repo::SavedSnapshot>& snapshots) {
+  ids_.reserve(snapshots.size());
+  for (const repo::SavedSnapshot& saved : snapshots) ids_.push_back(saved.id.hex());
+  std::sort(ids_.begin(), ids_.end());
+}
+
+bool ListedIds::contain(const crd::Record& record) const {
+  const auto first = std::lower_bound(ids_.begin(), ids_.end(), record.snapshot_id);
+  return first != ids_.end() && health::names_snapshot(record, *first);
+}
+
 void require_free_tag(const std::string& tag) {
   bool reserved = tag == kTag || tag == kAdoptedTag || tag == kSecretsEncryptedTag;
   for (const char* name : {"policy=", "cluster=", "etcd=", "revision="}) {

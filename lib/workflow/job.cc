@@ -26,11 +26,26 @@ constexpr char kNodeLabelOption[] = "master-node-label-name";
 constexpr char kOldNodeLabel[] = "node-role.kubernetes.io/master";
 constexpr char kNodeLabel[] = "node-role.kubernetes.io/control-plane";
 
+constexpr char kPushFlag[] = "--push=";
+
 // Kubelet puts other variables in where it reads $(NAME), Secrets among them.
+std::string escaped(const std::string& value) {
+  std::string text;
+  for (const char c : value) text += c == '$' ? std::string("$$") : std::string(1, c);
+  return text;
+}
+
+std::string unescaped(const std::string& text) {
+  std::string value;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    value += text[i];
+    if (text.compare(i, 2, "$$") == 0) ++i;
+  }
+  return value;
+}
+
 Json variable(const char* name, const std::string& value) {
-  std::string escaped;
-  for (const char c : value) escaped += c == '$' ? std::string("$$") : std::string(1, c);
-  return {{"name", name}, {"value", escaped}};
+  return {{"name", name}, {"value", escaped(value)}};
 }
 
 // As the operator joins them, but for a slash at the end of the URL: there would be two.
@@ -130,19 +145,21 @@ Json affinity_of(const crd::Policy& policy) {
 
 // Root, as only root reads the certificates of a control plane, but without any capability.
 Json container_of(const crd::Policy& policy, const crd::Location& location,
-                  const std::string& image, Json mounts) {
+                  const JobSettings& settings, Json mounts) {
   Json security = restricted_container();
   security["runAsUser"] = 0;
+  Json args = {"backup", "--no-cache"};
+  if (!settings.push.empty()) args.push_back(kPushFlag + escaped(settings.push));
   return {{"name", kBackupType},
-          {"image", image},
+          {"image", settings.image},
           {"command", Json::array({kProgram})},
-          {"args", Json::array({"backup", "--no-cache"})},
+          {"args", std::move(args)},
           {"env", environment_of(policy, location)},
           {"volumeMounts", std::move(mounts)},
           {"securityContext", std::move(security)}};
 }
 
-Json pod_of(const crd::Policy& policy, const crd::Location& location, const std::string& image) {
+Json pod_of(const crd::Policy& policy, const crd::Location& location, const JobSettings& settings) {
   Mounts mounts = mounts_of(policy);
   return {{"restartPolicy", "Never"},
           {"serviceAccountName", kJobRole},
@@ -153,7 +170,7 @@ Json pod_of(const crd::Policy& policy, const crd::Location& location, const std:
           {"tolerations", Json::array({{{"operator", "Exists"}, {"effect", "NoSchedule"}}})},
           {"securityContext", {{"seccompProfile", {{"type", "RuntimeDefault"}}}}},
           {"containers",
-           Json::array({container_of(policy, location, image, std::move(mounts.mounts))})},
+           Json::array({container_of(policy, location, settings, std::move(mounts.mounts))})},
           {"volumes", std::move(mounts.volumes)}};
 }
 
@@ -175,6 +192,15 @@ Json owner(const char* version, const char* kind, const std::string& name, const
 
 const Json* pod_in(const Json& cron_job) {
   return find(cron_job, {"spec", "jobTemplate", "spec", "template", "spec"});
+}
+
+// Of a CronJob or a Deployment; an empty object when there is none.
+Json first_container(const Json& workload) {
+  const Json* pod = pod_in(workload);
+  if (pod == nullptr) pod = find(workload, {"spec", "template", "spec"});
+  if (pod == nullptr) return Json::object();
+  const Json containers = pod->value("containers", Json::array());
+  return containers.empty() ? Json::object() : containers[0];
 }
 
 Json value_or_null(const Json* value) {
@@ -245,20 +271,20 @@ Json make_cron_job(const crd::Policy& policy, const crd::Location& location,
                 "choose a shorter name for the policy");
   }
   const Json labels = labels_of(policy);
-  Json spec = {{"schedule", policy.schedule},
-               {"suspend", policy.suspend},
-               {"concurrencyPolicy", "Forbid"},
-               {"jobTemplate",
-                {{"metadata", {{"name", policy.ref.name + "-backup-job"}, {"labels", labels}}},
-                 {"spec",
-                  // A backup that is safe but for a later step must not be made again, and push an
-                  // older one out each time.
-                  {{"backoffLimit", 0},
-                   // One that never starts would keep all later ones from running.
-                   {"activeDeadlineSeconds", kLongestJob.count()},
-                   {"template",
-                    {{"metadata", {{"labels", labels}}},
-                     {"spec", pod_of(policy, location, settings.image)}}}}}}}};
+  Json spec = {
+      {"schedule", policy.schedule},
+      {"suspend", policy.suspend},
+      {"concurrencyPolicy", "Forbid"},
+      {"jobTemplate",
+       {{"metadata", {{"name", policy.ref.name + "-backup-job"}, {"labels", labels}}},
+        {"spec",
+         // A backup that is safe but for a later step must not be made again, and push an
+         // older one out each time.
+         {{"backoffLimit", 0},
+          // One that never starts would keep all later ones from running.
+          {"activeDeadlineSeconds", kLongestJob.count()},
+          {"template",
+           {{"metadata", {{"labels", labels}}}, {"spec", pod_of(policy, location, settings)}}}}}}}};
   if (settings.with_time_zone) spec["timeZone"] = "Etc/UTC";
   Json metadata = {{"name", name}, {"namespace", policy.ref.name_space}, {"labels", labels}};
   if (!policy.ref.uid.empty()) {
@@ -289,11 +315,15 @@ bool is_ours(const Json& cron_job) {
 }
 
 std::string image_of(const Json& workload) {
-  const Json* pod = pod_in(workload);
-  if (pod == nullptr) pod = find(workload, {"spec", "template", "spec"});
-  if (pod == nullptr) return "";
-  const Json containers = pod->value("containers", Json::array());
-  return containers.empty() ? "" : containers[0].value("image", "");
+  return first_container(workload).value("image", "");
+}
+
+std::string push_of(const Json& cron_job) {
+  for (const Json& arg : first_container(cron_job).value("args", Json::array())) {
+    const std::string text = arg.get<std::string>();
+    if (text.starts_with(kPushFlag)) return unescaped(text.substr(sizeof kPushFlag - 1));
+  }
+  return "";
 }
 
 std::vector<std::string> drift_of(const Json& cron_job, const crd::Policy& policy,

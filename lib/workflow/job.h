@@ -39,6 +39,7 @@ std::string job_name(const std::string& policy, std::uint64_t random);
 struct JobSettings {
   std::string image;
   bool with_time_zone = true;  // an API server before 1.25 knows none, and goes by its own
+  std::string push = {};       // URL of the Pushgateway that is told of each backup; empty: none
 };
 
 // errors   usage: a policy's name that is too long for a CronJob's
@@ -54,6 +55,9 @@ bool is_ours(const Json& cron_job);
 
 // The image that a CronJob or Deployment runs, of its first container; empty when there is none.
 std::string image_of(const Json& workload);
+
+// The URL that a CronJob of ours pushes metrics to; empty when it pushes none.
+std::string push_of(const Json& cron_job);
 
 // What of a CronJob is not as its policy and location say, in the policy's words: "schedule",
 // "certsDir". Of somebody else's only the schedule and whether it is suspended count.

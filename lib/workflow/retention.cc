@@ -45,12 +45,10 @@ RetentionVerdict doubt(const std::string& why, const std::string& remedy) {
 
 // The record of a policy's snapshot that is not listed; null when all are.
 const crd::Record* find_dangling(const RetentionInput& input) {
+  const ListedIds listed(input.snapshots);
   for (const crd::Record& record : input.records) {
     if (!is_of(record, input.policy) || record.snapshot_id.empty()) continue;
-    const bool listed =
-        std::any_of(input.snapshots.begin(), input.snapshots.end(),
-                    [&](const repo::SavedSnapshot& saved) { return names(record, saved); });
-    if (!listed) return &record;
+    if (!listed.contain(record)) return &record;
   }
   return nullptr;
 }

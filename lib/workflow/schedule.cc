@@ -38,6 +38,7 @@ Wanted make_wanted(const Services& services, const ScheduleRequest& request, con
   settings.image = request.image;
   const bool ours = wanted.there && is_ours(*wanted.there);
   if (settings.image.empty() && ours) settings.image = image_of(*wanted.there);
+  settings.push = request.push.value_or(ours ? push_of(*wanted.there) : "");
   if (settings.image.empty()) {
     throw Error(ErrorKind::usage,
                 fmt::format("schedule {}: which image holds this program? --image is needed the "
@@ -87,7 +88,8 @@ ScheduleReport schedule(const Services& services, const ScheduleRequest& request
                         const Call& call) {
   const Wanted wanted = make_wanted(services, request, call);
   const std::string& name = wanted.policy.ref.name;
-  ScheduleReport report{name, display_name(wanted.object), image_of(wanted.object)};
+  ScheduleReport report{name, display_name(wanted.object), image_of(wanted.object),
+                        push_of(wanted.object)};
   if (!request.force) {
     require_no_operator(services, "schedule " + name,
                         "--force replaces its CronJob by one that runs this program", call);

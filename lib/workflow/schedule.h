@@ -14,6 +14,8 @@ struct ScheduleRequest {
   std::string policy;  // empty: the only one there is
   std::string image;   // empty: that of the CronJob that is there
   bool force = false;  // replace a CronJob that somebody else made
+  // Where its pods push metrics to; empty: nowhere; none: as the CronJob that is there.
+  std::optional<std::string> push = std::nullopt;
 };
 
 // The policy's CronJob as it would be applied; nothing is written.
@@ -25,6 +27,7 @@ struct ScheduleReport {
   std::string policy;
   std::string object;  // "cronjob.batch/nightly-backup-cronjob"
   std::string image;
+  std::string push;
   bool changed = false;
   bool replaced = false;                    // somebody else's
   std::vector<std::string> deleted_jobs{};  // that could not start as the CronJob was before

@@ -15,14 +15,29 @@
 namespace kubedr::workflow {
 namespace {
 
-ListedSnapshot join_record(repo::SavedSnapshot saved, const std::vector<crd::Record>& records,
-                           const std::string& location) {
+constexpr std::size_t kShortId = 8;
+
+// By the digits that each names of its snapshot at the least.
+using RecordsById = std::multimap<std::string, const crd::Record*>;
+
+RecordsById by_id(const std::vector<crd::Record>& records, const std::string& location) {
+  RecordsById sorted;
+  for (const crd::Record& record : records) {
+    if (record.location != location) continue;
+    sorted.emplace(record.snapshot_id.substr(0, kShortId), &record);
+  }
+  return sorted;
+}
+
+ListedSnapshot join_record(repo::SavedSnapshot saved, const RecordsById& records) {
   ListedSnapshot listed;
   const PolicyName named = policy_of(saved.snapshot);
   listed.policy = named.name;
   listed.name_space = named.name_space;
-  for (const crd::Record& record : records) {
-    if (record.location != location || !names(record, saved)) continue;
+  const auto [begin, end] = records.equal_range(saved.id.short_hex());
+  for (auto it = begin; it != end; ++it) {
+    const crd::Record& record = *it->second;
+    if (!names(record, saved)) continue;
     listed.record = record.ref.name;
     if (listed.policy.empty()) {
       listed.policy = record.policy;
@@ -210,8 +225,9 @@ std::vector<ListedSnapshot> join_snapshots(std::vector<repo::SavedSnapshot> snap
                                            const std::string& location,
                                            const SnapshotsRequest& request) {
   std::vector<ListedSnapshot> joined;
+  const RecordsById sorted = by_id(records, location);
   for (repo::SavedSnapshot& saved : snapshots) {
-    ListedSnapshot listed = join_record(std::move(saved), records, location);
+    ListedSnapshot listed = join_record(std::move(saved), sorted);
     if (wanted(listed, request)) joined.push_back(std::move(listed));
   }
   if (request.latest) keep_latest(joined, *request.latest);

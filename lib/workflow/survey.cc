@@ -316,11 +316,21 @@ health::Fleet survey_cluster(const Services& services, const SurveyRequest& requ
   return fleet;
 }
 
+namespace {
+
+// A pod has the keys of one repository: of the others it says nothing.
+bool may_look(const Services& services, const health::SeenLocation& seen) {
+  return !services.given || services.given->repository_url == seen.repository_url;
+}
+
+}  // namespace
+
 health::Fleet survey(const Services& services, const SurveyRequest& request, const Call& call) {
   health::Fleet fleet = survey_cluster(services, request, call);
   if (!needs_repositories(fleet, request)) return fleet;
   const std::optional<std::string> cluster_uid = services.cluster.identity(call);
   for (health::SeenLocation& seen : fleet.locations) {
+    if (!may_look(services, seen)) continue;
     RepositoryLook look =
         survey_repository(services, seen.location, cluster_uid, request.longest_look, call);
     seen.repository = std::move(look.repository);

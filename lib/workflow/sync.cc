@@ -102,10 +102,9 @@ class Syncing {
     plan.repository_url = opened_.store->location();
     plan.stale_location =
         location_.status.init_status != "Completed" || !location_.initialized_annotation;
+    const ListedIds listed(snapshots);
     for (const crd::Record& record : records_) {
-      const bool listed = std::any_of(snapshots.begin(), snapshots.end(),
-                                      [&](const auto& saved) { return names(record, saved); });
-      if (!listed) plan.dangling.push_back(record);
+      if (!listed.contain(record)) plan.dangling.push_back(record);
     }
     require_no_doubt(records_, plan.dangling, damaged);
     read_policies(call);

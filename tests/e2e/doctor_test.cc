@@ -225,3 +225,100 @@ TEST_CASE("doctor: the IAM policy names the bucket, the prefix and the verbs tha
       plane.restic_env("iam"));
   CHECK(has(bare.out, "arn:aws:s3:::iam/deep/er/*"));
 }
+
+TEST_CASE("doctor: the IAM policy that it prints is enough, and each right of it is missed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("narrow", {{"retainNumBackups", "1"}});
+  const SystemClock clock;
+  // The one right besides: whoever has only these finds the bucket made.
+  open_bucket(plane.s3(), "narrow", clock)->create(call_for(std::chrono::seconds(30)));
+  const Json iam = parsed(plane.kubedr({"doctor", "narrow", "--print", "iam"}));
+  const auto allow = [&](const Json& policy) {
+    for (const auto& [key, value] : temporary_keys(plane.s3(), policy)) {
+      set_key(plane, "narrow-creds", key, value);
+    }
+  };
+  allow(iam);
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"init", "narrow"},
+                                               {"backup", "narrow"},
+                                               {"backup", "narrow"},
+                                               {"check", "--location", "narrow", "--read-data"},
+                                               {"prune", "--location", "narrow", "--yes"}}) {
+    const RunResult result = plane.kubedr(args);
+    CHECK_MESSAGE(result.exit.code == 0, result.err);
+  }
+  CHECK(parsed(plane.kubedr({"snapshots", "narrow", "-o", "json"})).at("snapshots").size() == 1);
+  examined(plane, "narrow", 0);
+
+  struct Missing {
+    const char* action;
+    const char* code;
+    const char* message;
+  };
+
+  for (const Missing& missing : {Missing{"s3:ListBucket", "repository", "list keys"},
+                                 Missing{"s3:GetObject", "repository", "get "},
+                                 Missing{"s3:PutObject", "store-put", "put data/"},
+                                 Missing{"s3:DeleteObject", "store-delete", "delete data/"}}) {
+    CAPTURE(std::string(missing.action));
+    Json less = iam;
+    std::size_t dropped = 0;
+    for (Json& statement : less.at("Statement")) {
+      Json::array_t actions = statement.at("Action").get<Json::array_t>();
+      dropped += std::erase(actions, missing.action);
+      statement["Action"] = actions;
+    }
+    CHECK(dropped == 1);
+    allow(less);
+    const Json report = examined(plane, "narrow", 5);
+    const Json named = the(report, missing.code);
+    CHECK(named.at("verdict") == "error");
+    CHECK_MESSAGE(has(named.at("message"), "AccessDenied"), named.dump());
+    CHECK_MESSAGE(has(named.at("message"), missing.message), named.dump());
+    CHECK_MESSAGE(has(named.at("remedy"), "--print iam"), named.dump());
+  }
+  // What could not be deleted meanwhile is in nobody's way.
+  allow(iam);
+  REQUIRE(plane.kubedr({"unlock", "--location", "narrow", "--remove-all", "--yes"}).ok());
+  examined(plane, "narrow", 0);
+  const RunResult check = plane.kubedr({"check", "--location", "narrow"});
+  CHECK_MESSAGE(check.ok(), check.err);
+}
+
+TEST_CASE("doctor: no room for what a slow store cannot take") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const BackedUpPolicy policy(plane, "cramped");
+  const TempDir folder;
+  std::filesystem::create_directory(folder / "tmp");
+  const TmpfsMount small(folder / "tmp", "8m");
+  KUBEDR_NEEDS_RIGHT(small.mounted(), "mount a tmpfs");
+  const auto doctor = [&](const std::string& place) {
+    return plane.kubedr({"doctor", "cramped", "-o", "json"}, "admin", {{"TMPDIR", place}});
+  };
+  RunResult result = doctor((folder / "tmp").string());
+  CHECK(result.exit.code == 5);
+  CHECK(has(the(parse_json(result.out, "stdout"), "room").at("message"), "only 8.0 MiB are free"));
+  result = doctor((folder / "none").string());
+  CHECK(result.exit.code == 5);
+  CHECK(has(the(parse_json(result.out, "stdout"), "room").at("message"), "none"));
+  CHECK(doctor(folder.path().string()).exit.code == 0);
+}
+
+TEST_CASE("doctor: an etcd certificate that has expired") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const BackedUpPolicy policy(plane, "expired");
+  const Certificate old = plane.etcd().certificates().issue_expired({"client"});
+  set_key(plane, "expired-etcd", "client.crt", old.certificate_pem);
+  set_key(plane, "expired-etcd", "client.key", old.key_pem);
+  const Json report = examined(plane, "expired", 5);
+  CHECK(the(report, "etcd-certificate").at("message") == "client.crt has expired");
+  CHECK(the(report, "etcd-certificate").at("object") == "secret/expired-etcd");
+  CHECK(the(report, "etcd-member").at("verdict") == "error");
+  CHECK(verdicts(report).at("store-put") == "good");
+  set_key(plane, "expired-etcd", "client.crt", plane.etcd().client_cert_pem());
+  set_key(plane, "expired-etcd", "client.key", plane.etcd().client_key_pem());
+  examined(plane, "expired", 0);
+}

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/hex.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "s3/s3_store.h"
@@ -198,6 +199,30 @@ void age_backups(ControlPlane& plane, const std::string& policy, std::chrono::se
   }
   const RunResult synced = plane.kubedr({"sync", "--location", policy, "--yes"});
   REQUIRE_MESSAGE(synced.ok(), (synced.out + synced.err));
+}
+
+void set_key(ControlPlane& plane, const std::string& secret, const std::string& key,
+             const std::optional<std::string>& value) {
+  const Json data = {{"data", {{key, value ? Json(to_base64(as_bytes(*value))) : Json()}}}};
+  const RunResult patched = plane.api().kubectl(
+      {"-n", kNamespace, "patch", "secret", secret, "--type=merge", "-p", data.dump()});
+  REQUIRE_MESSAGE(patched.ok(), patched.err);
+}
+
+std::map<std::string, std::string> temporary_keys(const S3Server& s3, const Json& policy) {
+  const RunResult answer =
+      run({"curl", "-sS", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:sts", "--user",
+           s3.access_key() + ":" + s3.secret_key(), "--data", "Action=AssumeRole", "--data",
+           "Version=2011-06-15", "--data-urlencode", "Policy=" + policy.dump(), s3.url()});
+  const auto field = [&](const std::string& name) {
+    const std::size_t begin = answer.out.find("<" + name + ">");
+    REQUIRE_MESSAGE(begin != std::string::npos, (answer.out + answer.err));
+    const std::size_t text = begin + name.size() + 2;
+    return answer.out.substr(text, answer.out.find("</", text) - text);
+  };
+  return {{"access_key", field("AccessKeyId")},
+          {"secret_key", field("SecretAccessKey")},
+          {"session_token", field("SessionToken")}};
 }
 
 BareRepository::BareRepository(std::string url)

@@ -80,6 +80,14 @@ class BackedUpPolicy {
 // records and status are what `sync` makes of that. Its repository's bucket has its name.
 void age_backups(ControlPlane& plane, const std::string& policy, std::chrono::seconds age);
 
+// Replaces one key of a Secret; without a value it goes.
+void set_key(ControlPlane& plane, const std::string& secret, const std::string& key,
+             const std::optional<std::string>& value);
+
+// A location's keys with the rights of that IAM policy and no others, by MinIO's AssumeRole: they
+// come with a session token.
+std::map<std::string, std::string> temporary_keys(const S3Server& s3, const Json& policy);
+
 // A repository in a folder or bucket without any cluster, and a plain etcd to fill it from.
 class BareRepository {
  public:

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 
-#include "base/hex.h"
 #include "e2e/faults.h"
 #include "support/restic.h"
 #include "support/server.h"
@@ -18,19 +17,6 @@ using namespace kubedr;
 using namespace kubedr::test;
 
 namespace {
-
-std::string encoded(const std::string& text) {
-  return to_base64(as_bytes(text));
-}
-
-// Replaces one key of a Secret; without a value it goes.
-void set_key(ControlPlane& plane, const std::string& secret, const std::string& key,
-             const std::optional<std::string>& value) {
-  const Json data = {{"data", {{key, value ? Json(encoded(*value)) : Json()}}}};
-  const RunResult patched = plane.api().kubectl(
-      {"-n", kNamespace, "patch", "secret", secret, "--type=merge", "-p", data.dump()});
-  REQUIRE_MESSAGE(patched.ok(), patched.err);
-}
 
 // status and event of an init that failed.
 void check_init_failure_is_published(ControlPlane& plane, const std::string& location,
@@ -51,28 +37,14 @@ void check_init_failure_is_published(ControlPlane& plane, const std::string& loc
   CHECK(events[0].at("message") == message);
 }
 
-// A location's keys with the rights that a repository's upkeep needs and no others, by MinIO's
-// AssumeRole: they come with a session token.
-std::map<std::string, std::string> temporary_keys(const S3Server& s3) {
+// What a repository's upkeep needs, and nothing else.
+Json upkeep_rights() {
   const Json statement = {{"Effect", "Allow"},
                           {"Action",
                            {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject",
                             "s3:DeleteObject"}},
                           {"Resource", {"arn:aws:s3:::*"}}};
-  const Json policy = {{"Version", "2012-10-17"}, {"Statement", {statement}}};
-  const RunResult answer =
-      run({"curl", "-sS", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:sts", "--user",
-           s3.access_key() + ":" + s3.secret_key(), "--data", "Action=AssumeRole", "--data",
-           "Version=2011-06-15", "--data-urlencode", "Policy=" + policy.dump(), s3.url()});
-  const auto field = [&](const std::string& name) {
-    const std::size_t begin = answer.out.find("<" + name + ">");
-    REQUIRE_MESSAGE(begin != std::string::npos, (answer.out + answer.err));
-    const std::size_t text = begin + name.size() + 2;
-    return answer.out.substr(text, answer.out.find("</", text) - text);
-  };
-  return {{"access_key", field("AccessKeyId")},
-          {"secret_key", field("SecretAccessKey")},
-          {"session_token", field("SessionToken")}};
+  return {{"Version", "2012-10-17"}, {"Statement", {statement}}};
 }
 
 // A port of 127.0.0.1 where no connection is taken and none refused: its queue is full.
@@ -412,7 +384,7 @@ TEST_CASE("faults: keys that may write into a bucket but make none") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_policy("no-maker");
-  for (const auto& [key, value] : temporary_keys(plane.s3())) {
+  for (const auto& [key, value] : temporary_keys(plane.s3(), upkeep_rights())) {
     set_key(plane, "no-maker-creds", key, value);
   }
   const RunResult init = plane.kubedr({"init", "no-maker"});

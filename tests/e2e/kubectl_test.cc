@@ -731,3 +731,136 @@ TEST_CASE("kubectl: a server's warnings are shown, each once") {
                 ours.result.err);
   CHECK(count(ours.result.err, "warning: ") == 2);
 }
+
+TEST_CASE("kubectl: what its preferences say of plugins counts for ours too") {
+  KUBEDR_NEEDS("kubectl");
+  const std::string config = single(kServer, plugin("command: ./plugin"));
+  const std::string by_name = single(kServer, plugin("command: the-plugin"));
+  const auto prefer = [](Stage& stage, const std::string& file, const std::string& preferences) {
+    stage.folder().write(file, stage.fill("apiVersion: kubectl.config.k8s.io/v1beta1\n"
+                                          "kind: Preference\n" +
+                                          preferences));
+    const std::string script =
+        R"(echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1",)"
+        R"("status":{"token":"plugins"}}')"
+        "\n";
+    stage.write_plugin("plugin", script);
+    stage.write_plugin("bin/the-plugin", script);
+  };
+  const char kHome[] = ".kube/kuberc";
+  const std::string deny = "credentialPluginPolicy: DenyAll\n";
+  const auto allow = [](const std::string& entry) {
+    return "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [" + entry + "]\n";
+  };
+
+  struct Row {
+    Case one;
+    std::string file;
+    std::string preferences;
+  };
+
+  const std::map<std::string, std::string> path = {{"PATH", "{dir}/bin:/usr/bin:/bin"}};
+  const char kServed[] = "Bearer plugins";
+  const Row served[] = {
+      {{"no policy", config, {}, {}, kServed}, kHome, ""},
+      {{"AllowAll", config, {}, {}, kServed}, kHome, "credentialPluginPolicy: AllowAll\n"},
+      {{"a listed path", config, {}, {}, kServed}, kHome, allow("{command: '{dir}/plugin'}")},
+      {{"a listed name", by_name, {}, path, kServed}, kHome, allow("{name: the-plugin}")},
+      {{"the path of a name", by_name, {}, path, kServed},
+       kHome,
+       allow("{command: other}, {command: '{dir}/bin/the-plugin'}")},
+      {{"the name of a path",
+        single(kServer, plugin("command: ./bin/the-plugin")),
+        {},
+        path,
+        kServed},
+       kHome,
+       allow("{command: the-plugin}")},
+      {{"KUBERC=off", config, {}, {{"KUBERC", "off"}}, kServed}, kHome, deny},
+      {{"KUBECTL_KUBERC", config, {}, {{"KUBECTL_KUBERC", "False"}}, kServed}, kHome, deny},
+      {{"another file", config, {"--kuberc={dir}/mine"}, {{"KUBERC", "{dir}/none"}}, kServed},
+       "mine",
+       ""},
+      {{"not readable, and not asked for", config, {}, {}, kServed}, kHome, "aliases: [[\n"},
+      {{"another kind", config, {}, {}, kServed}, kHome, "kind: Other\n" + deny},
+  };
+  for (const Row& row : served) {
+    check_served(row.one, [&](Stage& stage) { prefer(stage, row.file, row.preferences); });
+  }
+  const Row refused[] = {
+      {{"DenyAll",
+        config,
+        {},
+        {},
+        "getting credentials: plugin \"{dir}/plugin\" not allowed: policy set to \"DenyAll\""},
+       kHome,
+       deny},
+      {{"--kuberc", config, {"--kuberc", "{dir}/mine"}, {}, "policy set to \"DenyAll\""},
+       "mine",
+       deny},
+      {{"KUBERC", config, {}, {{"KUBERC", "{dir}/mine"}}, "policy set to \"DenyAll\""},
+       "mine",
+       deny},
+      {{"not listed",
+        by_name,
+        {},
+        path,
+        "plugin path \"{dir}/bin/the-plugin\" is not permitted by the credential plugin allowlist"},
+       kHome,
+       allow("{command: other}, {command: '{dir}/the-plugin'}")},
+      {{"not there, and so not the one that is listed",
+        single(kServer, plugin("command: ./none")),
+        {},
+        {},
+        "plugin path \"{dir}/none\" cannot be resolved for credential plugin allowlist check"},
+       kHome,
+       allow("{command: '{dir}/plugin'}")},
+      {{"a list and no policy",
+        config,
+        {},
+        {},
+        "misconfigured credential plugin allowlist: plugin policy is \"\" but allowlist is "
+        "non-nil"},
+       kHome,
+       "credentialPluginAllowlist: [{command: other}]\n"},
+      {{"a policy and no list",
+        config,
+        {},
+        {},
+        "credential plugin policy set to \"Allowlist\", but allowlist is unspecified"},
+       kHome,
+       "credentialPluginPolicy: Allowlist\n"},
+      {{"an empty list", config, {}, {}, "but allowlist is empty; use \"DenyAll\" policy instead"},
+       kHome,
+       allow("")},
+      {{"an empty entry", config, {}, {}, "empty allowlist entry #2"},
+       kHome,
+       allow("{command: other}, {}")},
+      {{"a path that is not plain",
+        config,
+        {},
+        {},
+        "non-normalized file path: \"/a/../b\" vs \"/b\""},
+       kHome,
+       allow("{command: /a/../b}")},
+      {{"a policy that nobody knows", config, {}, {}, "unknown plugin policy: \"Maybe\""},
+       kHome,
+       "credentialPluginPolicy: Maybe\n"},
+      {{"a file that is not there", config, {"--kuberc={dir}/none"}, {}, "kuberc error kuberc: "},
+       kHome,
+       ""},
+      {{"a file that nobody can read", config, {"--kuberc={dir}/mine"}, {}, "no valid preferences"},
+       "mine",
+       allow("{name: a, command: b}")},
+      {{"both ways at once",
+        config,
+        {"--kuberc={dir}/mine"},
+        {{"KUBERC", "off"}},
+        "KUBERC=off and passing kuberc flag are mutually exclusive"},
+       "mine",
+       ""},
+  };
+  for (const Row& row : refused) {
+    check_refused(row.one, [&](Stage& stage) { prefer(stage, row.file, row.preferences); });
+  }
+}

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "base/text.h"
 #include "crd/totals.h"
@@ -393,6 +396,46 @@ TEST_CASE("metrics: the listener outlives an API server and an S3 that are away,
   CHECK(http_get(fmt::format("http://127.0.0.1:{}/healthz", port)).status == 200);
   plane.api().restart();
   scrape_until(port, "kubedr_api_server_up", "1", std::chrono::seconds(120));
+  listener.kill(SIGTERM);
+  CHECK(listener.wait(std::chrono::seconds(30)));
+}
+
+TEST_CASE("metrics: however many scrape the listener, nobody else is asked for it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const BackedUpPolicy policy(plane, "besieged");
+  const ByteProxy s3(plane.s3().port());
+  plane.add_location("besieged", fmt::format("http://127.0.0.1:{}", s3.port()));
+  const ByteProxy api(plane.api().port());
+  const int port = free_port();
+  Process listener = start_kubedr({"metrics", "--listen", fmt::format("127.0.0.1:{}", port),
+                                   "--interval", "1h", "--repository-interval", "1h", "--server",
+                                   fmt::format("https://127.0.0.1:{}", api.port()),
+                                   "--kubeconfig=" + plane.api().kubeconfig().string()});
+  const std::string snapshots = ours("kubedr_policy_snapshots", "besieged");
+  scrape_until(port, snapshots, "1", std::chrono::seconds(120));
+  // The look that it came from may have to end still.
+  std::uint64_t asked = 0;
+  CHECK(eventually([&] {
+    const std::uint64_t before = std::exchange(asked, api.counts().bytes_to_server);
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    return before == asked;
+  }));
+  const std::vector<std::string> requests = s3.requests();
+  CHECK_FALSE(requests.empty());
+
+  std::atomic<int> good = 0;
+  std::vector<std::jthread> scrapers;
+  for (int i = 0; i < 200; ++i) {
+    scrapers.emplace_back([&] {
+      const auto answer = http_get(fmt::format("http://127.0.0.1:{}/metrics", port));
+      if (answer.status == 200 && sample(std::string(answer.text()), snapshots) == "1") ++good;
+    });
+  }
+  scrapers.clear();
+  CHECK(good == 200);
+  CHECK(s3.requests() == requests);
+  CHECK(api.counts().bytes_to_server == asked);
   listener.kill(SIGTERM);
   CHECK(listener.wait(std::chrono::seconds(30)));
 }

@@ -10,6 +10,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <regex>
+#include <set>
 
 #include "base/time.h"
 #include "base/yaml.h"
@@ -315,10 +317,36 @@ std::string text_of(const Values& values) {
   return text;
 }
 
+// What Grafana offers to choose from for "label_values(METRIC, LABEL)".
+std::set<std::string> choices(const Prometheus& prometheus, const std::string& query) {
+  static const std::regex form(R"(label_values\((\w+), (\w+)\))");
+  std::smatch parts;
+  REQUIRE(std::regex_match(query, parts, form));
+  std::set<std::string> values;
+  for (const Json& series : prometheus.query(parts[1])) {
+    values.insert(series.at("metric").at(parts[2]).get<std::string>());
+  }
+  return values;
+}
+
+void check_variables(const Watched& watched, const Json& dashboard) {
+  std::size_t tried = 0;
+  for (const Json& variable : dashboard.at("templating").at("list")) {
+    if (variable.at("type") == "datasource") continue;
+    const std::string query = variable.at("query").at("query");
+    CAPTURE(query);
+    CHECK(variable.at("definition") == query);
+    CHECK(choices(watched.prometheus(), query) == std::set<std::string>{kPolicy});
+    ++tried;
+  }
+  CHECK(tried == 2);
+}
+
 // Each query of the dashboard finds data, and what `status` says at the same time.
 void check_dashboard(Watched& watched) {
   const Json dashboard = parse_json(read_text(kFolder / "dashboard.json"), "dashboard.json");
   CHECK(dashboard.at("schemaVersion") == 42);
+  check_variables(watched, dashboard);
   std::size_t tried = 0;
   for (const Json& panel : dashboard.at("panels")) {
     if (panel.at("type") == "row") continue;

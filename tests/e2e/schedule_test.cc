@@ -13,6 +13,7 @@
 #include "support/controller_manager.h"
 #include "support/image.h"
 #include "support/kubelet.h"
+#include "support/prometheus.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -205,6 +206,41 @@ TEST_CASE("backup --in-cluster: a failing pod's exit code and words are its own"
   CHECK(pods.size() == 1);
 }
 
+TEST_CASE("backup --in-cluster: a failed later step does not repeat a good backup") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("speechless");
+  policy.schedule();
+  const Json role = policy.plane.get("role", "kubedr-job");
+  Json rules = role.at("rules");
+  for (Json& rule : rules) {
+    if (rule.at("resources")[0] == "events") rule["verbs"] = {"get"};
+  }
+  const std::string account = fmt::format("system:serviceaccount:{}:kubedr-job", kNamespace);
+  const auto may_tell = [&] {
+    return policy.kubectl({"auth", "can-i", "create", "events", "--as", account}).ok();
+  };
+  policy.patch("role", "kubedr-job", {{"rules", rules}});
+  CHECK(eventually([&] { return !may_tell(); }));
+
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  policy.patch("role", "kubedr-job", {{"rules", role.at("rules")}});
+  CHECK_MESSAGE(result.exit.code == 3, result.err);
+  CHECK_MESSAGE(has(result.err, "event failed"), result.err);
+  const std::vector<Json> pods = policy.pods();
+  REQUIRE(pods.size() == 1);
+  const std::string job = pods[0].at("metadata").at("labels").at("job-name");
+  CHECK(eventually([&] {
+    return find_integer(policy.plane.get("job", job), {"status", "failed"}) == 1;
+  }));
+  CHECK(policy.pods().size() == 1);
+  const Json snapshots =
+      parsed(policy.run({"snapshots", policy.name, "-o", "json"})).at("snapshots");
+  REQUIRE(snapshots.size() == 1);
+  CHECK(policy.status().at("backupStatus") == "Completed");
+  CHECK(policy.status().at("snapshotId") == snapshots[0].at("shortId"));
+  CHECK(eventually(may_tell));
+}
+
 TEST_CASE("backup --in-cluster: says why nothing happens, and gives up in time") {
   KUBEDR_NEEDS("kube-controller-manager");
   const Policy policy("no-image");
@@ -255,6 +291,47 @@ TEST_CASE("schedule: what differs from the policy is a finding until it is appli
   CHECK(has(again.out, "configured"));
   CHECK(policy.findings().empty());
   CHECK(policy.cron_job().at("spec").at("schedule") == "*/5 * * * *");
+}
+
+TEST_CASE("schedule --push: its pods tell a Pushgateway, until it is taken away") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  KUBEDR_NEEDS("pushgateway");
+  const Policy policy("pushing");
+  const Policy other("not-its");  // a repository that its pods have no keys of
+  const Pushgateway gateway;
+  check_failed(policy.run({"schedule", policy.name, "--image", kImage, "--push",
+                           "http://me:secret@" + gateway.url().substr(7)}),
+               2, "a password in a URL");
+  const std::string url = gateway.url() + "/metrics/job/kubedr/cronjob/pushing";
+  const Json report =
+      parsed(policy.run({"schedule", policy.name, "--image", kImage, "--push", url, "-o", "json"}));
+  CHECK(report.at("push") == url);
+  CHECK(policy.findings().count("schedule-differs") == 0);
+  const RunResult backup = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(backup.exit.code == 0, backup.err);
+  const std::string metrics = gateway.metrics();
+  const auto value_of = [&](const std::string& name) {
+    for (const std::string& line : split(metrics, '\n')) {
+      if (line.starts_with(name)) return line.substr(line.rfind(' ') + 1);
+    }
+    return std::string();
+  };
+  const std::string labels = "{cronjob=\"pushing\",instance=\"\",job=\"kubedr\",";
+  CHECK(value_of("kubedr_num_successful_backups" + labels + "policyName=\"pushing\"") == "1");
+  CHECK(value_of("kubedr_repository_up" + labels + "location=\"pushing\"") == "1");
+  // Of what it cannot look into it says nothing, least of all that it is broken.
+  CHECK(value_of("kubedr_location_info" + labels + "location=\"not-its\"") == "1");
+  CHECK(value_of("kubedr_repository_up" + labels + "location=\"not-its\"") == "");
+
+  const auto args = [&] {
+    const Json pod = policy.cron_job().at("spec").at("jobTemplate").at("spec").at("template");
+    return pod.at("spec").at("containers")[0].at("args");
+  };
+  CHECK(has(policy.run({"schedule", policy.name}).out, "unchanged"));
+  CHECK(args().back() == "--push=" + url);
+  CHECK(has(policy.run({"schedule", policy.name, "--push", ""}).out, "configured"));
+  CHECK(args() == Json({"backup", "--no-cache"}));
+  CHECK(has(policy.run({"schedule", policy.name}).out, "unchanged"));
 }
 
 TEST_CASE("schedule: somebody else's CronJob is left alone, or replaced as a whole") {

@@ -353,6 +353,17 @@ TEST_CASE("http: a body above the request's limit is corrupt, one at the limit i
   CHECK(error_of([&] { client.send(request, ten_seconds()); }).kind() == ErrorKind::corrupt);
 }
 
+TEST_CASE("http: of a refusal above the limit the beginning is kept") {
+  Echo echo("HTTP/1.1 403 Forbidden\r\nContent-Length: 12\r\n\r\nnot for you!");
+  Client client(short_options());
+  Request request = get(echo.responder.url());
+  request.max_body = 7;
+  const Response refusal = client.send(request, ten_seconds());
+  CHECK(refusal.status == 403);
+  CHECK(refusal.text() == "not for");
+  CHECK(client.send(request, ten_seconds()).text() == "not for");  // and the connection goes on
+}
+
 TEST_CASE("http: a stream has no body limit and arrives in order through any buffer") {
   std::string body;
   for (int i = 0; body.size() < 9 * limits::kMiB; ++i) body += std::to_string(i) + ",";

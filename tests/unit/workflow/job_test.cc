@@ -152,6 +152,20 @@ capabilities: {drop: [ALL]}
 )"));
 }
 
+TEST_CASE("cron job: what it pushes metrics to is no drift, and read back as it was said") {
+  JobSettings settings{"example.com/kubectl-kubedr:1"};
+  CHECK(push_of(made()) == "");
+  for (const char* url : {"http://gateway:9091", "http://gateway/$(RESTIC_PASSWORD)/a$$b$"}) {
+    settings.push = url;
+    Json cron_job = make_cron_job(nightly(), minio(), settings);
+    CHECK(push_of(cron_job) == url);
+    CHECK(drift_of(cron_job, nightly(), minio()).empty());
+  }
+  Json cron_job = make_cron_job(nightly(), minio(), settings);
+  CHECK(pod_of(cron_job)["containers"][0]["args"][2] ==
+        "--push=http://gateway/$$(RESTIC_PASSWORD)/a$$$$b$$");
+}
+
 TEST_CASE("cron job: nothing is mounted that the policy does not name") {
   crd::Policy policy = nightly();
   policy.certs_dir = "";
