@@ -24,7 +24,8 @@ workflow::InstallRequest request_of(const Arguments& arguments) {
   if (arguments.with_metrics) return {arguments.metrics};
   const bool metrics_only = arguments.metrics.service_monitor || !arguments.metrics.image.empty();
   if (metrics_only) {
-    throw Error(ErrorKind::usage, "--image and --service-monitor go with --metrics");
+    throw Error(ErrorKind::usage, "--image and --service-monitor go with --metrics",
+                "add --metrics, or leave them out");
   }
   return {};
 }

@@ -599,7 +599,8 @@ void ApiCluster::patch_object(const ObjectName& object, const Json& patch, const
 bool ApiCluster::delete_object(const ObjectName& object, const Call& call) {
   const std::string path = path_of(object, name_space_);
   try {
-    client_.remove(path, call);
+    // Said, since a Job's dependents would stay otherwise.
+    client_.remove(path + "?propagationPolicy=Background", call);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
     return false;

@@ -184,9 +184,14 @@ class Judge {
   // As it is typed: whoever is told no namespace looks into the default one, where another object
   // may have the same name.
   std::string command(const std::string& words, const crd::ObjectRef& ref) const {
+    return in_namespace("kubectl kubedr " + words, ref);
+  }
+
+  std::string in_namespace(const std::string& remedy, const crd::ObjectRef& ref) const {
     const bool said = !fleet_.all_namespaces && ref.name_space == crd::kDefaultNamespace;
     const bool needed = !said && !ref.name_space.empty() && !fleet_.without_cluster;
-    return "kubectl kubedr " + words + (needed ? " -n " + ref.name_space : "");
+    const bool typed = remedy.starts_with("kubectl kubedr ");
+    return remedy + (needed && typed ? " -n " + ref.name_space : "");
   }
 
   std::string of_location(const std::string& words, const crd::ObjectRef& ref) const {
@@ -366,7 +371,7 @@ class Judge {
       const std::size_t line = std::min(text.find('\n'), text.size());
       add(Severity::warning, "retention-failing", policy.ref,
           "older backups are not removed: " + one_line(text.substr(0, line)),
-          one_line(text.substr(line)));
+          in_namespace(one_line(text.substr(line)), policy.ref));
     }
     judge_retention(policy);
     health_.policies.push_back(std::move(health));

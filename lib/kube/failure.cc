@@ -154,10 +154,11 @@ std::string Target::display() const {
   return text;
 }
 
-// /api/v1/... or /apis/GROUP/VERSION/..., then [namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]].
+// /api/v1/... or /apis/GROUP/VERSION/..., then
+// [namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]][?QUERY].
 Target make_target(std::string_view method, std::string_view path) {
   Target target;
-  std::vector<std::string> parts = split(path, '/');
+  std::vector<std::string> parts = split(path.substr(0, path.find('?')), '/');
   parts.erase(parts.begin(), parts.begin() + (parts.front().empty() ? 1 : 0));
   std::size_t at = 0;
   if (parts.size() > 2 && parts[0] == "api") {

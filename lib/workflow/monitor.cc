@@ -65,7 +65,9 @@ void Monitor::look(const Call& call) {
 
 // What the API server tells is there for everybody before S3 is asked, which may take its time.
 void Monitor::look_at_fleet(const Call& call) {
-  const health::Fleet fleet = survey_cluster(services_, {}, call.within(kForResources));
+  SurveyRequest request;
+  request.deep = true;  // as `status --deep`: its findings are counted
+  const health::Fleet fleet = survey_cluster(services_, request, call.within(kForResources));
   publish(fleet);
   std::vector<const health::SeenLocation*> due;
   for (const health::SeenLocation& seen : fleet.locations) {

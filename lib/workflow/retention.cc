@@ -66,10 +66,10 @@ RetentionVerdict judge_listing(const RetentionInput& input,
                  "look at it with `kubectl kubedr snapshots`; the next backup tries again");
   }
   if (const crd::Record* record = find_dangling(input)) {
-    return doubt(fmt::format("record {} names snapshot {}, which the repository does not list",
+    return doubt(fmt::format("record {} names snapshot {}, which the repository does not list: "
+                             "`kubectl kubedr check` tells whether more is lost",
                              record->ref.name, record->snapshot_id),
-                 "`kubectl kubedr check` tells whether something is lost; `kubectl kubedr sync` "
-                 "removes records of nothing");
+                 "kubectl kubedr sync --location " + record->location);
   }
   if (input.listed_before && static_cast<std::int64_t>(own.size()) <= *input.listed_before) {
     return doubt(fmt::format("the repository lists {} backups of this policy, the new one among "

@@ -445,6 +445,7 @@ TEST_CASE("status: in order, it says so and exits 0") {
   const TempDir folder;
   const std::string escrow = folder.write("escrow", "for the safe").string();
   REQUIRE(plane.kubedr({"key", "add", "--location", "fine", "--new-password-file", escrow}).ok());
+  REQUIRE(plane.kubedr({"schedule", "fine", "--image", "example.com/image"}).ok());
   const RunResult status = plane.kubedr({"status", "fine", "--deep", "--fail-on", "warning"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK(has(status.out, "No findings."));

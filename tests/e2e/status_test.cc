@@ -187,7 +187,7 @@ TEST_CASE("status: tables fit 80 columns whatever the names, and wide has the re
     const RunResult table = plane.kubedr(args);
     CHECK_MESSAGE(longest(table_lines(table.out)) <= 80, table.out);
     CHECK(has(table.out, "a-policy"));
-    CHECK_FALSE(has(table.out, name + " "));
+    CHECK_FALSE(has(table.out, name + "  "));  // as a cell; findings say it
     args.insert(args.end(), {"-o", "wide"});
     const RunResult wide = plane.kubedr(args);
     CHECK(has(wide.out, name + " "));
