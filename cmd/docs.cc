@@ -49,7 +49,8 @@ int run(const CLI::App& root, const fs::path& folder, const Context& context) {
   fs::create_directories(folder / "man");
   fs::create_directories(folder / "completions");
   remove_pages(folder / "man");
-  const std::vector<ManualPage> pages = manual_pages(root, read_sessions(folder / "tests/data/output"));
+  const std::vector<ManualPage> pages =
+      manual_pages(root, read_sessions(folder / "tests/data/output"));
   for (const ManualPage& page : pages) write(folder / "man" / page.file, page.text, kText);
   for (const ShellScript& script : shell_scripts()) {
     const bool is_program = script.text.starts_with("#!");

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <optional>
 #include <string_view>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "cmd/line.h"
@@ -141,12 +141,24 @@ std::vector<std::string> long_flags(const CLI::App& app) {
   return names;
 }
 
-std::string suggestion(const std::string& meant) {
-  return meant.empty() ? "" : fmt::format("\n\nDid you mean this?\n  {}", meant);
+// "kubectl kubedr key".
+std::string typed_path(const CLI::App& verb) {
+  const std::string path = path_of(verb);
+  return path.empty() ? "kubectl kubedr" : "kubectl kubedr " + path;
 }
 
-// Empty where all flags are known.
-std::string explain_unknown_flag(const CLI::App& verb, const std::vector<std::string>& arguments) {
+// With what was probably meant, else whose help has more.
+Error misunderstood(const std::string& what, const std::string& meant, const CLI::App& verb) {
+  if (!meant.empty()) {
+    return Error(ErrorKind::usage, fmt::format("{}\n\nDid you mean this?\n  {}", what, meant));
+  }
+  return Error(ErrorKind::usage, what,
+               fmt::format("{} --help shows {}", typed_path(verb),
+                           verbs_of(verb).empty() ? "its flags" : "verbs and flags"));
+}
+
+// Nothing where all flags are known.
+std::optional<Error> unknown_flag(const CLI::App& verb, const std::vector<std::string>& arguments) {
   std::vector<std::string> known;
   for (const CLI::App* app = &verb; app != nullptr; app = app->get_parent()) {
     const std::vector<std::string> own = long_flags(*app);
@@ -156,15 +168,9 @@ std::string explain_unknown_flag(const CLI::App& verb, const std::vector<std::st
     const std::string name = argument.substr(0, argument.find('='));
     if (!name.starts_with("--") || name == "--") continue;
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    return fmt::format("unknown flag: {}{}", name, suggestion(closest(name, known)));
+    return misunderstood("unknown flag: " + name, closest(name, known), verb);
   }
-  return "";
-}
-
-// "kubectl kubedr key".
-std::string typed_path(const CLI::App& verb) {
-  const std::string path = path_of(verb);
-  return path.empty() ? "kubectl kubedr" : "kubectl kubedr " + path;
+  return std::nullopt;
 }
 
 // Global flags may stand behind the verb, as with kubectl; and a flag that may be repeated takes
@@ -263,26 +269,31 @@ std::vector<std::string> normalize_arguments(int argc, char** argv) {
   return arguments;
 }
 
-std::string unknown_verb(const CLI::App& above, const std::string& word) {
+Error unknown_verb(const CLI::App& above, const std::string& word) {
   std::vector<std::string> names;
   for (const CLI::App* verb : verbs_of(above)) names.push_back(verb->get_name());
-  return fmt::format("unknown command \"{}\" for \"{}\"{}", word, typed_path(above),
-                     suggestion(closest(word, names)));
+  return misunderstood(fmt::format("unknown command \"{}\" for \"{}\"", word, typed_path(above)),
+                       closest(word, names), above);
 }
 
-std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
-                                const std::vector<std::string>& arguments) {
+Error explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
+                          const std::vector<std::string>& arguments) {
   std::vector<std::string> words = arguments;
   words.emplace_back();  // all of them are finished
   const Line line(root, words);
-  const bool wants_verb = !verbs_of(line.verb()).empty();
+  const CLI::App& verb = line.verb();
+  const bool wants_verb = !verbs_of(verb).empty();
   if (wants_verb && !line.positionals().empty()) {
-    return unknown_verb(line.verb(), line.positionals().front());
+    return unknown_verb(verb, line.positionals().front());
   }
-  const std::string flag = explain_unknown_flag(line.verb(), arguments);
-  if (!flag.empty()) return flag;
-  if (!wants_verb) return error.what();
-  return fmt::format("which verb? {} --help lists them", typed_path(line.verb()));
+  if (const auto flag = unknown_flag(verb, arguments)) return *flag;
+  if (wants_verb) return misunderstood("which verb?", "", verb);
+  const std::size_t wanted = positionals_of(verb).size();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr &&
+      line.positionals().size() > wanted) {
+    return misunderstood("unexpected argument: " + line.positionals()[wanted], "", verb);
+  }
+  return misunderstood(error.what(), "", verb);
 }
 
 bool asks_for_json(const std::vector<std::string>& arguments) {

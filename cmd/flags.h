@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "kube/kubeconfig.h"
 #include "workflow/maintain.h"
 #include "workflow/snapshots.h"
@@ -61,12 +62,13 @@ void describe_command_line(CLI::App& root, Flags& flags, Action& action);
 // mode's program, kubedrutil, its `repoinit` is `init`; `backup` and `restore` are called as here.
 std::vector<std::string> normalize_arguments(int argc, char** argv);
 
-// The last words for a line that could not be parsed, with what was probably meant.
-std::string explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
-                                const std::vector<std::string>& arguments);
+// The last words for a line that could not be parsed: what was probably meant, else whose help says
+// more.
+Error explain_parse_error(const CLI::App& root, const CLI::ParseError& error,
+                          const std::vector<std::string>& arguments);
 
-// "unknown command "x" for "kubectl kubedr key"", with what was probably meant.
-std::string unknown_verb(const CLI::App& above, const std::string& word);
+// "unknown command "x" for "kubectl kubedr key"", likewise.
+Error unknown_verb(const CLI::App& above, const std::string& word);
 
 // Whether a line that could not be parsed asks for its failure as JSON.
 bool asks_for_json(const std::vector<std::string>& arguments);

@@ -17,7 +17,7 @@ int run(const std::vector<std::string>& words, const Context& context) {
   const CLI::App* verb = &root;
   for (const std::string& word : words) {
     const CLI::App* below = verb_named(*verb, word);
-    if (below == nullptr) throw Error(ErrorKind::usage, unknown_verb(*verb, word));
+    if (below == nullptr) throw unknown_verb(*verb, word);
     verb = below;
   }
   context.print(verb->help());

@@ -68,9 +68,7 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return root.exit(help);
   } catch (const CLI::ParseError& error) {
-    report(Error(ErrorKind::usage, cmd::explain_parse_error(root, error, arguments),
-                 "kubectl kubedr --help shows verbs and flags"),
-           cmd::asks_for_json(arguments));
+    report(cmd::explain_parse_error(root, error, arguments), cmd::asks_for_json(arguments));
     return exit_code(ErrorKind::usage);
   }
   flags.kube.token = Secret(flags.token);

@@ -12,19 +12,42 @@ namespace {
 constexpr char kPasswordKey[] = "restic_repo_password";
 
 template <class T>
-T only_one(const cluster::Listed<T>& listed, const char* kind, const std::string& name_space) {
+T only_one(const cluster::Listed<T>& listed, const char* kind, const char* verb,
+           const std::string& name_space) {
   if (listed.items.size() == 1) return listed.items.front();
   if (listed.items.empty()) {
     std::string malformed;
     for (const crd::Malformed& one : listed.malformed) malformed += "; unreadable: " + one.text;
-    throw Error(ErrorKind::not_found,
-                fmt::format("no {} in namespace \"{}\"{}", kind, name_space, malformed),
-                fmt::format("create one, or name another namespace with -n"));
+    throw Error(
+        ErrorKind::not_found,
+        fmt::format("no {} in namespace \"{}\"{}", kind, name_space, malformed),
+        fmt::format("kubectl kubedr {} create makes one; -n names another namespace", verb));
   }
   std::vector<std::string> names;
   for (const T& item : listed.items) names.push_back(item.ref.name);
   throw Error(ErrorKind::usage,
               fmt::format("more than one {}: say which: {}", kind, join(names, ", ")));
+}
+
+// What helps, by the names of what somebody has to look at: whoever opens a repository knows none.
+std::string named_hint(const Error& error, const crd::Location& location) {
+  const std::string secret =
+      fmt::format("secret {} of namespace {}", location.credentials, location.ref.name_space);
+  const std::string& hint = error.hint();
+  switch (error.kind()) {
+  case ErrorKind::wrong_password:
+    return fmt::format("check {} in {}{}{}", kPasswordKey, secret, hint.empty() ? "" : "; ", hint);
+  case ErrorKind::denied:
+    return hint.empty() ? fmt::format("check the keys in {}, and what they may do", secret)
+                        : fmt::format("{}; the keys are in {}", hint, secret);
+  case ErrorKind::no_repository:
+    return fmt::format(
+        "kubectl kubedr init {0} makes one; if there was one, check url and bucketName of "
+        "backuplocation/{0}",
+        location.ref.name);
+  default:
+    return error.hint();
+  }
 }
 
 OpenedStore open_store_with(const Services& services, const crd::Location& location,
@@ -76,9 +99,14 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
                                  const cluster::SecretData& keys, const Call& call,
                                  Caching caching) {
   OpenedStore opened = open_store_with(services, location, keys, caching);
-  repo::Repository repository =
-      repo::Repository::open(*opened.store, opened.password, services.random, call);
-  return {std::move(opened.store), std::move(repository)};
+  try {
+    repo::Repository repository =
+        repo::Repository::open(*opened.store, opened.password, services.random, call);
+    return {std::move(opened.store), std::move(repository)};
+  } catch (const Error& error) {
+    if (location.credentials.empty()) throw;  // --repo: there is nothing with a name
+    throw Error(error.kind(), error.what(), named_hint(error, location)).with(error.transport());
+  }
 }
 
 repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,
@@ -99,13 +127,13 @@ repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock&
 
 crd::Location choose_location(const Services& services, const std::string& name, const Call& call) {
   if (!name.empty()) return services.cluster.location(name, call);
-  return only_one(services.cluster.locations(call), "backuplocation",
+  return only_one(services.cluster.locations(call), "backuplocation", "location",
                   services.cluster.name_space());
 }
 
 crd::Policy choose_policy(const Services& services, const std::string& name, const Call& call) {
   if (!name.empty()) return services.cluster.policy(name, call);
-  return only_one(services.cluster.policies(call), "metadatabackuppolicy",
+  return only_one(services.cluster.policies(call), "metadatabackuppolicy", "policy",
                   services.cluster.name_space());
 }
 

@@ -317,6 +317,47 @@ TEST_CASE("output: a mistyped verb or flag is told what was probably meant") {
   }
 }
 
+TEST_CASE(
+    "output: a line that is not understood ends with what was meant, or with whose help has more") {
+  for (const auto& [args, expected] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{}, "error: which verb?\n  kubectl kubedr --help shows verbs and flags\n"},
+           {{"backpu"},
+            "error: unknown command \"backpu\" for \"kubectl kubedr\"\n\nDid you mean this?\n  "
+            "backup\n"},
+           {{"version", "surplus"},
+            "error: unexpected argument: surplus\n  kubectl kubedr version --help shows its "
+            "flags\n"},
+           {{"status", "--qqqqqq"},
+            "error: unknown flag: --qqqqqq\n  kubectl kubedr status --help shows its flags\n"}}) {
+    CHECK(test::kubedr(args).err == expected);
+  }
+}
+
+TEST_CASE("output: what is missing or refused is told by name, with what to do about it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const auto told = [&](const std::vector<std::string>& args) { return plane.kubedr(args).err; };
+  CHECK(has(told({"init", "-n", "empty"}), "\n  kubectl kubedr location create makes one; -n "));
+  CHECK(has(told({"backup", "-n", "empty"}), "\n  kubectl kubedr policy create makes one; -n "));
+
+  plane.add_location("hinted");
+  const std::vector<std::string> ask = {"snapshots", "--location", "hinted"};
+  CHECK(
+      has(told(ask), "\n  kubectl kubedr init hinted makes one; if there was one, check url and "));
+  REQUIRE(plane.kubedr({"init", "hinted"}).ok());
+  const auto change = [&](const Json& values) {
+    const Json patch = {{"stringData", values}};
+    REQUIRE(plane.api()
+                .kubectl({"-n", kNamespace, "patch", "secret", "hinted-creds", "-p", patch.dump()})
+                .ok());
+  };
+  const std::string secret = "secret hinted-creds of namespace kubedr-system\n";
+  change({{"restic_repo_password", "another"}});
+  CHECK(has(told(ask), "\n  check restic_repo_password in " + secret));
+  change({{"secret_key", "another-that-is-long"}});
+  CHECK(has(told(ask), "\n  check the access key and the secret key; the keys are in " + secret));
+}
+
 TEST_CASE("output: a mistyped name is told what was probably meant") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
