@@ -204,6 +204,44 @@ TEST_CASE("prune --max-repack-size: rewrites no more than that, and the next one
   repository.check_repository();
 }
 
+// restic joins packs below its 16 MiB whatever the limit, ours among them: it may leave less.
+TEST_CASE("prune --max-unused: no more is left than a share or a size says, by restic's too") {
+  const Grown grown(8);
+  must(grown.repository(), {"forget", "--keep-last", "2", "--yes"});
+  const std::uint64_t waste = unused_in(grown.repository());
+  const std::uint64_t half = waste / 2;
+
+  struct Limit {
+    std::string text;
+    double share = 1;  // of the whole repository
+    std::uint64_t bytes = UINT64_MAX;
+  };
+
+  std::set<std::uint64_t> left;
+  for (const Limit& limit : {Limit{"0", 0, 0}, Limit{"0%", 0}, Limit{"4.5%", 0.045},
+                             Limit{"10%", 0.1}, Limit{std::to_string(half), 1, half},
+                             Limit{fmt::format("{}k", half / 1024), 1, half}, Limit{"unlimited"}}) {
+    CAPTURE(limit.text);
+    const BareRepository ours(grown.copy("ours " + limit.text));
+    const BareRepository theirs(grown.copy("theirs " + limit.text));
+    must(ours, {"prune", "--max-unused", limit.text, "--yes"});
+    const RunResult pruned =
+        restic("0.18", {"prune", "--max-unused", limit.text}, theirs.restic_env());
+    REQUIRE_MESSAGE(pruned.ok(), pruned.err);
+    for (const BareRepository& repository : {ours, theirs}) {
+      const Json stats = told(repository, {"stats"});
+      const auto unused = stats.at("unusedBytes").get<std::uint64_t>();
+      CHECK(unused <= limit.bytes);
+      CHECK(static_cast<double>(unused) <= limit.share * stats.at("packBytes").get<double>());
+      repository.check_repository();
+    }
+    CHECK(unused_in(theirs) <= unused_in(ours));
+    left.insert(unused_in(ours));
+  }
+  CHECK(*left.begin() == 0);
+  CHECK(left.size() >= 4);  // each limit is made use of
+}
+
 // restic wants ten of them, of both kinds together, to begin at all.
 TEST_CASE("prune --repack-small: joins small packs, which a prune leaves alone while few") {
   const Grown grown(6);

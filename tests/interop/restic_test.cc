@@ -149,6 +149,18 @@ void check_made_by_restic(const Made& made) {
   repository.must(backup);
   repository.check_clean();
   CHECK(repository.snapshots() == 4);
+
+  // All of restic's go, with what only they needed.
+  const Json forgotten =
+      repository.must_ours({"forget", "--path", tree.string(), "--unsafe-allow-remove-all",
+                            "--prune", "--max-unused", "0", "--yes"});
+  CHECK(forgotten.at("removed").size() == 2);
+  CHECK(forgotten.at("pruned").at("bytesFreed").get<std::int64_t>() > 3'000'000);
+  repository.check_clean();
+  CHECK(repository.snapshots() == 2);
+  CHECK(repository.restored_by_them("latest") == database_only(Databases::shared().back()));
+  CHECK(repository.restored_by_them(added.at("snapshotId").get<std::string>()) ==
+        database_only(Databases::shared().front()));
 }
 
 void check_made_by_us(const std::string& restic_version, int version) {
