@@ -13,7 +13,10 @@
 
 #include "cluster/bare_cluster.h"
 #include "s3/s3_store.h"
+#include "storage/cached_store.h"
 #include "storage/directory_store.h"
+#include "storage/retrying_store.h"
+#include "support/byte_proxy.h"
 #include "support/faulty_store.h"
 #include "support/s3_server.h"
 #include "support/temp_dir.h"
@@ -63,14 +66,20 @@ cluster::BareCluster::Settings settings_of(std::int64_t keep) {
   return settings;
 }
 
+// What the program puts around a store, as it does when it opens one.
+using Wrap = std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)>;
+
 // A repository in memory to begin with, and the recipes on any store.
 struct World : repo::test::World {
   explicit World(std::int64_t keep = 100) : cluster(settings_of(keep)) {}
 
   Services on(Store& of) {
     Services services{cluster,
-                      [&of](const crd::Location&, const cluster::SecretData&, Caching) {
-                        return std::make_unique<FaultyStore>(of);
+                      [this, &of](const crd::Location&, const cluster::SecretData&,
+                                  Caching) -> std::unique_ptr<Store> {
+                        auto opened = std::make_unique<FaultyStore>(of);
+                        if (!wrap) return opened;
+                        return wrap(std::move(opened));
                       },
                       [](const crd::Location& location) { return location.url; },
                       clock,
@@ -90,6 +99,7 @@ struct World : repo::test::World {
 
   cluster::BareCluster cluster;
   Silent silent;
+  Wrap wrap;
 };
 
 // Databases that have a part in common; what they differ in lies where bbolt has nothing.
@@ -123,28 +133,62 @@ BackupReport back_up(const Services& services, const std::string& file, const Ca
   return backup(services, request, call);
 }
 
+enum class Moment {
+  before,       // the request is not carried out, and nothing happens after it
+  after,        // it is, nobody learns of it, and nothing happens after it
+  answer_lost,  // it is, nobody learns of it, and whoever tries again goes on
+};
+
+// What a store makes a difference for: of config and keys no cache keeps a copy, and nobody but
+// init writes on a condition.
+enum class Stories { all, init, of_data };
+
 // Where the stores of a sweep are; each `make` gives an empty one.
 struct Kind {
   std::string name;
   std::function<std::unique_ptr<Store>()> make;
   // For the store, after one request is before the next; whoever uses it sees a difference.
-  std::vector<Fault::When> moments;
+  std::vector<Moment> moments = {Moment::before};
+  Wrap wrap = nullptr;
+  bool retries = false;
+  Stories stories = Stories::all;
 };
 
 class Kinds {
  public:
-  explicit Kinds(World& world) {
-    kinds_.push_back({"memory",
-                      [] { return std::make_unique<MemoryStore>(); },
-                      {Fault::When::before, Fault::When::after}});
-    kinds_.push_back({"directory",
-                      [this, &world] {
-                        const auto root = folder_ / std::to_string(++number_);
-                        return std::make_unique<storage::DirectoryStore>(root, world.random);
+  explicit Kinds(World& world) : world_(world) {
+    const auto in_memory = [] { return std::make_unique<MemoryStore>(); };
+    kinds_.push_back({"memory", in_memory, {Moment::before, Moment::after}});
+    kinds_.push_back({"memory, with retries",
+                      in_memory,
+                      {Moment::answer_lost},
+                      [this](std::unique_ptr<Store> store) { return retrying(std::move(store)); },
+                      true});
+    kinds_.push_back({"memory, with a cache",
+                      [this] {
+                        copies_ = std::make_unique<MemoryStore>();
+                        return std::make_unique<MemoryStore>();
                       },
-                      {Fault::When::before}});
-    if (!test::have_server("minio")) return;
-    kinds_.push_back({"S3", [this, &world] { return make_s3(world); }, {Fault::When::before}});
+                      {Moment::before, Moment::after},
+                      [this](std::unique_ptr<Store> store) { return cached(std::move(store)); },
+                      false,
+                      Stories::of_data});
+    kinds_.push_back({"directory", [this] {
+                        const auto root = folder_ / std::to_string(++number_);
+                        return std::make_unique<storage::DirectoryStore>(root, world_.random);
+                      }});
+    if (test::have_server("minio")) {
+      kinds_.push_back({"S3", [this] { return s3(minio(), minio().port()); }});
+      kinds_.push_back({"S3 without conditional PUTs",
+                        [this] { return s3(minio(), unconditional().port()); },
+                        {Moment::before},
+                        nullptr,
+                        false,
+                        Stories::init});
+    }
+    if (test::have_server("versitygw")) {
+      kinds_.push_back({"another S3", [this] { return s3(versitygw(), versitygw().port()); }});
+    }
   }
 
   auto begin() const { return kinds_.begin(); }
@@ -152,11 +196,29 @@ class Kinds {
   auto end() const { return kinds_.end(); }
 
  private:
-  std::unique_ptr<Store> make_s3(const World&) {
+  static const test::S3Server& minio() {
     static const test::S3Server server;
+    return server;
+  }
+
+  static const test::S3Server& versitygw() {
+    static const test::S3Server server(test::S3Server::Program::versitygw);
+    return server;
+  }
+
+  static const test::ByteProxy& unconditional() {
+    static test::ByteProxy proxy(minio().port());
+    test::ProxyRules rules;
+    rules.unknown_header = "if-none-match";
+    proxy.set(rules);
+    return proxy;
+  }
+
+  static std::unique_ptr<Store> s3(const test::S3Server& server, int port) {
     static int bucket = 0;
     s3::S3Options options;
-    options.address = s3::make_address(server.url(), fmt::format("bucket-{}", ++bucket));
+    options.address = s3::make_address(fmt::format("http://127.0.0.1:{}", port),
+                                       fmt::format("bucket-{}", ++bucket));
     options.credentials = {server.access_key(), Secret(server.secret_key()), Secret()};
     options.region = "us-east-1";
     options.user_agent = "kubedr-test";
@@ -164,25 +226,45 @@ class Kinds {
     return std::make_unique<s3::S3Store>(std::move(options), real_time);
   }
 
+  std::unique_ptr<Store> retrying(std::unique_ptr<Store> store) const {
+    constexpr storage::RetryPolicy kOnceMore{2, std::chrono::milliseconds(1),
+                                             std::chrono::milliseconds(1)};
+    return std::make_unique<storage::RetryingStore>(std::move(store), world_.random, kOnceMore);
+  }
+
+  // The copies outlive who was killed.
+  std::unique_ptr<Store> cached(std::unique_ptr<Store> store) const {
+    return std::make_unique<storage::CachedStore>(std::move(store),
+                                                  std::make_unique<FaultyStore>(*copies_));
+  }
+
+  World& world_;
   TempDir folder_;
   int number_ = 0;
+  std::unique_ptr<MemoryStore> copies_;
   std::vector<Kind> kinds_;
 };
 
-Fault gone_from(int request) {
+Fault gone_from(int request, bool transient) {
   Fault fault;
   fault.call = request;
   fault.times = Fault::kForever;
-  fault.transient = false;
+  fault.transient = transient;
   return fault;
 }
 
-Fault answer_lost(int request) {
+Fault answer_lost(int request, bool transient) {
   Fault fault;
   fault.call = request;
   fault.when = Fault::When::after;
-  fault.transient = false;
+  fault.transient = transient;
   return fault;
+}
+
+void add_faults(FaultyStore& store, Moment moment, int request, bool transient) {
+  if (moment == Moment::before) return store.add(gone_from(request, transient));
+  store.add(answer_lost(request, transient));
+  if (moment == Moment::after) store.add(gone_from(request + 1, transient));
 }
 
 // What a recipe is to be killed in, and what is looked at then. `run` returns normally when the
@@ -192,32 +274,38 @@ struct Story {
   const Store* model = nullptr;  // nullptr: an empty store
   std::function<void(const Services&)> run;
   std::function<void(Store&, bool reported)> verify;
+  bool of_data = true;  // not of config or keys
 };
 
 void sweep(World& world, const Story& story) {
   CAPTURE(story.name);
   for (const Kind& kind : Kinds(world)) {
     CAPTURE(kind.name);
+    const auto begin = std::chrono::steady_clock::now();
+    if (kind.stories == Stories::init && story.model != nullptr) continue;
+    if (kind.stories == Stories::of_data && !story.of_data) continue;
+    world.wrap = kind.wrap;
     int points = 0;
-    for (const Fault::When moment : kind.moments) {
+    for (const Moment moment : kind.moments) {
+      CAPTURE(static_cast<int>(moment));
       for (int request = 1;; ++request) {
         CAPTURE(request);
         const std::unique_ptr<Store> store = kind.make();
         if (story.model != nullptr) copy_store(*story.model, *store, world.call);
         FaultyStore dying(*store);
-        if (moment == Fault::When::after) dying.add(answer_lost(request));
-        dying.add(gone_from(moment == Fault::When::after ? request + 1 : request));
+        add_faults(dying, moment, request, kind.retries);
         const std::optional<Error> error = error_of([&] { story.run(world.on(dying)); });
         const bool whole = dying.calls() < request;
         story.verify(*store, !error);
-        if (whole) {
-          CHECK_MESSAGE(!error, error->what());
-          break;
-        }
+        if (whole || moment == Moment::answer_lost) CHECK_MESSAGE(!error, error->what());
+        if (whole) break;
         ++points;
       }
     }
-    MESSAGE(story.name << " on " << kind.name << ": " << points << " points");
+    world.wrap = nullptr;
+    const auto took = std::chrono::steady_clock::now() - begin;
+    MESSAGE(story.name << " on " << kind.name << ": " << points << " points, "
+                       << std::chrono::duration_cast<std::chrono::seconds>(took).count() << " s");
     CHECK(points > 5);
   }
 }
@@ -244,7 +332,8 @@ TEST_CASE("killed at any request: init leaves nothing that the next one cannot m
                   CHECK(init(world.on(store), request, world.call).version == 2);
                   back_up(world.on(store), file, world.call);
                   CHECK(world.readable(store) == 1);
-                }});
+                },
+                false});
 }
 
 TEST_CASE("killed at any request: a backup that was reported is whole, and the next one works") {
@@ -365,7 +454,8 @@ TEST_CASE("killed at any request: a key is there or not, and the others open as 
                   CHECK(world.readable(store) == 1);
                   if (reported) CHECK(opens(store, "second"));
                   CHECK(list_keys(world.on(store), {}, world.call).damaged.empty());
-                }});
+                },
+                false});
 
   repo::test::put_key(world.store, world.master, "second", world.random, world.call);
   const std::string second =
@@ -381,5 +471,6 @@ TEST_CASE("killed at any request: a key is there or not, and the others open as 
                       error_of([&] { remove_key(world.on(store), {}, second, world.call); });
                   if (next) CHECK(next->kind() == ErrorKind::not_found);
                   CHECK_FALSE(opens(store, "second"));
-                }});
+                },
+                false});
 }
