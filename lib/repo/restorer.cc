@@ -20,18 +20,10 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "repo/blob.h"
-#include "repo/parallel.h"
+#include "repo/content_reader.h"
 #include "repo/tree.h"
 #include "repo/walk.h"
 
-// A file's blobs lie in many packs: a database's pages were written in many backups, and each run
-// of unchanged pages between two changed ones comes from an older pack. Reading them in the file's
-// order would be a request for each run. So they are read in the packs' order, neighbours together,
-// and written where they belong:
-//
-//   file       0 1 2 3 4 5          packs      A: 0 2 5    B: 1 3 4
-//   requests   A [0 2 5]   B [1 3 4]           not   A[0] B[1] A[2] B[3 4] A[5]
 namespace kubedr::repo {
 
 namespace {
@@ -41,72 +33,9 @@ using storage::FileName;
 using storage::Range;
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kLoadBytes = 4 * limits::kMiB;  // of one request, a larger blob excepted
-constexpr std::uint64_t kGap = 256 * limits::kKiB;  // read and dropped rather than asked for apart
 constexpr std::size_t kSparseBlock = 4 * limits::kKiB;
-constexpr int kMaxThreads = 4;  // times kLoadBytes is what they hold
 constexpr int kMaxDepth = 200;  // each level holds a descriptor open
 constexpr unsigned kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-
-// One blob at one place of the file.
-struct Piece {
-  PackId pack;
-  PackEntry entry;
-  std::uint64_t offset = 0;  // in the file
-
-  std::uint64_t end() const { return std::uint64_t{entry.offset} + entry.length; }
-};
-
-// By the index: what a tree says of a file's size may be anything.
-std::uint64_t size_of(const std::vector<Piece>& in_file_order) {
-  if (in_file_order.empty()) return 0;
-  return in_file_order.back().offset + in_file_order.back().entry.plain_size();
-}
-
-// What one request brings: pieces of one pack, in the pack's order.
-struct Load {
-  std::size_t first = 0;
-  std::size_t count = 0;
-  Range range;
-};
-
-std::vector<Piece> plan_pieces(const std::vector<BlobId>& content, const Index& index) {
-  std::vector<Piece> pieces;
-  pieces.reserve(content.size());
-  std::uint64_t offset = 0;
-  for (const BlobId& id : content) {
-    const std::optional<Index::Place> place = index.find({BlobType::data, id});
-    if (!place) throw Error(ErrorKind::corrupt, "blob " + id.hex() + ": not found in index");
-    BlobOpener::require_sane(place->entry);
-    pieces.push_back({place->pack, place->entry, offset});
-    offset += place->entry.plain_size();
-  }
-  return pieces;
-}
-
-// Puts the pieces into the packs' order.
-std::vector<Load> plan_loads(std::vector<Piece>& pieces) {
-  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
-    return std::tie(a.pack, a.entry.offset, a.offset) < std::tie(b.pack, b.entry.offset, b.offset);
-  });
-  std::vector<Load> loads;
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    const Piece& piece = pieces[i];
-    if (!loads.empty()) {
-      Load& last = loads.back();
-      const std::uint64_t end = last.range.offset + last.range.length;
-      const std::uint64_t joined = std::max(end, piece.end()) - last.range.offset;
-      if (pieces[last.first].pack == piece.pack && piece.entry.offset <= end + kGap &&
-          joined <= kLoadBytes) {
-        last.range.length = joined;
-        ++last.count;
-        continue;
-      }
-    }
-    loads.push_back({i, 1, {piece.entry.offset, piece.entry.length}});
-  }
-  return loads;
-}
 
 bool is_zero(ByteView bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
@@ -507,71 +436,19 @@ class Restorer {
   }
 
   std::uint64_t write_content(const Node& node, NewFile& file) {
-    std::vector<Piece> pieces = plan_pieces(node.content, index_);
-    const std::uint64_t size = size_of(pieces);
-    file.set_size(size);
-    const std::vector<Load> loads = plan_loads(pieces);
-    const int threads = std::clamp(repository_.store().connections(), 1, kMaxThreads);
-    for_each_parallel(
-        loads.size(), static_cast<std::size_t>(threads), call_,
-        [&](std::size_t i, const Call& call) { write_load(loads[i], pieces, file, call); });
-    return size;
-  }
-
-  // Nullopt when the pack is not there or too short: then each blob is looked for elsewhere.
-  std::optional<Bytes> load(const Load& load, const PackId& pack, const Call& call) const {
-    const FileName name{FileKind::pack, pack.hex()};
-    try {
-      return repository_.store().load_range(name, load.range, call);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) throw;
-      log::warn("{}: {}", name.path(), error.what());
-      return std::nullopt;
-    }
-  }
-
-  void write_load(const Load& wanted, const std::vector<Piece>& pieces, const NewFile& file,
-                  const Call& call) const {
-    const std::optional<Bytes> bytes = load(wanted, pieces[wanted.first].pack, call);
-    BlobOpener opener(repository_.make_sealer());
-    const Piece* last = nullptr;
-    Bytes copy;
-    ByteView plain;
-    for (std::size_t i = wanted.first; i < wanted.first + wanted.count; ++i) {
-      const Piece& piece = pieces[i];
-      // Pages of zeros, say: one blob, many places.
-      if (last == nullptr || last->entry != piece.entry) {
-        plain = open(piece, wanted, bytes, opener, copy, call);
-      }
-      last = &piece;
-      file.write(plain, piece.offset);
-      tell(plain.size());
-    }
+    const ContentReader content(repository_, index_, node.content);
+    file.set_size(content.size());
+    content.read(
+        [&](ByteView bytes, std::uint64_t offset) {
+          file.write(bytes, offset);
+          tell(bytes.size());
+        },
+        call_);
+    return content.size();
   }
 
   void tell(std::uint64_t bytes) const {
     if (options_.progress) options_.progress(bytes);
-  }
-
-  ByteView open(const Piece& piece, const Load& from, const std::optional<Bytes>& bytes,
-                BlobOpener& opener, Bytes& copy, const Call& call) const {
-    if (bytes) {
-      try {
-        const ByteView plain = opener.open(
-            ByteView(*bytes).subspan(piece.entry.offset - from.range.offset, piece.entry.length),
-            piece.entry);
-        if (plain.size() == piece.entry.plain_size()) return plain;
-      } catch (const Error& error) {
-        if (error.kind() != ErrorKind::corrupt) throw;
-        log::warn("{}: {}", FileName{FileKind::pack, piece.pack.hex()}.path(), error.what());
-      }
-    }
-    copy = repository_.load_blob(index_, piece.entry.blob, call);
-    if (copy.size() != piece.entry.plain_size()) {
-      throw Error(ErrorKind::corrupt,
-                  "blob " + piece.entry.blob.id.hex() + ": is not as long as the index says");
-    }
-    return copy;
   }
 
   void restore_symlink(const Node& node, const Folder& folder, const fs::path& path,
@@ -667,10 +544,11 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
           return;
         }
         damage.collect([&] {
-          const std::vector<Piece> pieces =
-              with_path(printable(path), [&] { return plan_pieces(node.content, index); });
+          const std::uint64_t size = with_path(printable(path), [&] {
+            return ContentReader(repository, index, node.content).size();
+          });
           ++result.files;
-          result.bytes += size_of(pieces);
+          result.bytes += size;
         });
       },
       call, [&](const std::string& text) { damage.add(text); });

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "repo/content_reader.h"
 #include "repo/walk.h"
 #include "workflow/open.h"
 #include "workflow/steps.h"
@@ -18,6 +21,8 @@
 
 namespace kubedr::workflow {
 namespace {
+
+constexpr std::uint64_t kWindow = 32 * limits::kMiB;  // of a file, in memory while it is dumped
 
 // A snapshot with what is needed to read it. The lock keeps a prune away meanwhile.
 class Reading {
@@ -128,10 +133,33 @@ std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members, std::
 
 using Write = std::function<void(ByteView bytes)>;
 
+// How many of these blobs are brought at a time, one at least.
+std::size_t window_of(const repo::Index& index, std::span<const repo::BlobId> blobs) {
+  std::uint64_t bytes = 0;
+  std::size_t count = 0;
+  while (count < blobs.size()) {
+    const auto place = index.find({repo::BlobType::data, blobs[count]});
+    bytes += place ? place->entry.plain_size() : 0;
+    if (count > 0 && bytes > kWindow) break;
+    ++count;
+  }
+  return count;
+}
+
 void dump_content(const Reading& reading, const repo::Node& file, const Write& write) {
-  for (const repo::BlobId& id : file.content) {
-    write(reading.repository().load_blob(reading.index(), {repo::BlobType::data, id},
-                                         reading.call()));
+  std::span<const repo::BlobId> left(file.content);
+  while (!left.empty()) {
+    const std::size_t count = window_of(reading.index(), left);
+    const repo::ContentReader part(reading.repository(), reading.index(), left.first(count));
+    Bytes bytes(part.size());
+    part.read(
+        [&](ByteView piece, std::uint64_t offset) {
+          std::copy(piece.begin(), piece.end(),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(offset));
+        },
+        reading.call());
+    write(bytes);
+    left = left.subspan(count);
   }
 }
 

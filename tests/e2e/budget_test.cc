@@ -119,6 +119,7 @@ TEST_CASE("budgets: requests of each verb, with an empty cache and with a filled
   counted.empty_cache();
   counted.check_cost("restore, cold", into("cold"), restore + 2 * kBackups + kTreePack);
   counted.check_cost("restore, warm", into("warm"), restore);
+  counted.check_cost("dump, warm", {"dump", "latest", "/data/etcd-snapshot.db"}, restore);
 
   // No cache counts for who wants to know how the store is. The keys are looked at once more, and
   // so is every lock, ours among them; of each snapshot there are two trees.
