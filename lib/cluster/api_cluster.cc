@@ -599,8 +599,9 @@ void ApiCluster::patch_object(const ObjectName& object, const Json& patch, const
 bool ApiCluster::delete_object(const ObjectName& object, const Call& call) {
   const std::string path = path_of(object, name_space_);
   try {
-    // Said, since a Job's dependents would stay otherwise.
-    client_.remove(path + "?propagationPolicy=Background", call);
+    // What a Job made stays unless it is said that it goes, with no other kind.
+    const bool keeps = object.kind == "Job";
+    client_.remove(path + (keeps ? "?propagationPolicy=Background" : ""), call);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
     return false;
