@@ -151,12 +151,11 @@ class Doctor {
   // A store says that it refuses, and not what it would have to be told to allow.
   std::string remedy_of(const Error& error, const std::string& object) const {
     const bool by_store = object.starts_with("backuplocation/") && !report_.iam.empty();
-    if (!by_store || error.kind() != ErrorKind::denied || !error.hint().empty()) {
-      return error.hint();
-    }
-    return fmt::format(
-        "`kubectl kubedr doctor {} --print iam` prints what its keys must be allowed",
-        policy_.ref.name);
+    if (!by_store || error.kind() != ErrorKind::denied) return error.hint();
+    const std::string iam =
+        fmt::format("`kubectl kubedr doctor {} --print iam` prints what its keys must be allowed",
+                    policy_.ref.name);
+    return error.hint().empty() ? iam : error.hint() + "; " + iam;
   }
 
   // Of the roles that `install` makes, those that a backup uses.
