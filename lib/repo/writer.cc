@@ -29,7 +29,7 @@
 //               enough for one
 //
 // Memory, with the defaults and two workers: 4 MiB of batches queued, 3 with caller and workers,
-// 2 of sealed blobs, an open pack of 8, four packs (32) waiting or on their way: 49 MiB.
+// 2 of sealed blobs, an open pack of 8, three packs (24) waiting or on their way: 41 MiB.
 //
 // A failure anywhere ends `scope`: everybody waits on its stop token, and its first reason is what
 // the caller is told.

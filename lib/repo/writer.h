@@ -31,7 +31,7 @@ class Source {
 struct WriterOptions {
   int workers = 0;  // 0: one per processor, at most 8
   std::size_t pack_bytes = std::size_t{8} << 20;
-  std::size_t memory_bytes = std::size_t{16} << 20;    // sealed packs waiting in memory
+  std::size_t memory_bytes = std::size_t{8} << 20;     // sealed packs waiting in memory
   std::uint64_t spool_bytes = std::uint64_t{4} << 30;  // then in an unlinked file; 0: none
   std::filesystem::path spool_folder = "/var/tmp";
   std::chrono::milliseconds stall_limit = std::chrono::seconds(60);
