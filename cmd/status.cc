@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -24,14 +25,9 @@ struct Arguments {
   std::string interval = "5s";
 };
 
-// " --context berlin"; nothing for a value that no simple quotes can hold.
+// " --context berlin", or nothing.
 std::string flag_text(const std::string& flag, const std::string& value) {
-  if (value.empty() || value.find('\'') != std::string::npos) return "";
-  const bool plain = std::all_of(value.begin(), value.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("-_.:@/").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  return plain ? fmt::format(" --{} {}", flag, value) : fmt::format(" --{} '{}'", flag, value);
+  return value.empty() ? "" : fmt::format(" --{} {}", flag, shell_word(value));
 }
 
 // A remedy as it is typed where the flags were needed to ask: each of its commands gets them.

@@ -23,6 +23,10 @@ std::string shorten(std::string_view text, std::size_t bytes);
 // Newlines and tabs stay.
 std::string printable(std::string_view text);
 
+// A word as a shell reads it back, in quotes where it needs them. Names in the commands we print
+// may come from somebody else's database, kubeconfig or certificate.
+std::string shell_word(std::string_view text);
+
 // The candidate that was probably meant, or empty: at most two edits away, and fewer than half of
 // the letters.
 std::string closest(std::string_view word, const std::vector<std::string>& candidates);

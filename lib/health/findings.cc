@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -503,16 +503,16 @@ class Judge {
            record.ref.name_space == seen.location.ref.name_space;
   }
 
-  // Sorted by id: thousands of records look for theirs among thousands of snapshots.
   void judge_records_of(const SeenLocation& seen) {
     const auto& snapshots = seen.repository->snapshots;
-    std::map<std::string_view, bool> recorded;
-    for (const SeenSnapshot& snapshot : snapshots) recorded.emplace(snapshot.id, false);
+    std::vector<std::string> listed;
+    for (const SeenSnapshot& snapshot : snapshots) listed.push_back(snapshot.id);
+    const SnapshotIds ids(std::move(listed));
+    std::set<std::string_view> recorded;
     for (const crd::Record& record : fleet_.records) {
       if (!is_of(record, seen)) continue;
-      const auto found = recorded.lower_bound(record.snapshot_id);
-      if (found != recorded.end() && names_snapshot(record, std::string(found->first))) {
-        found->second = true;
+      if (const std::string* id = ids.of(record)) {
+        recorded.insert(*id);
         continue;
       }
       add(Severity::error, "record-without-snapshot", record.ref,
@@ -520,7 +520,8 @@ class Judge {
           of_location("sync", seen.location.ref));
     }
     for (const SeenSnapshot& snapshot : snapshots) {
-      if (snapshot.policy.empty() || recorded.at(snapshot.id)) continue;  // or somebody else's
+      if (snapshot.policy.empty()) continue;  // somebody else's
+      if (recorded.find(snapshot.id) != recorded.end()) continue;
       add(Severity::warning, "snapshot-without-record", seen.location.ref,
           fmt::format("snapshot {} of policy {} has no record", snapshot.id.substr(0, 8),
                       snapshot.policy),

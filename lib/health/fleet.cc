@@ -32,6 +32,15 @@ bool names_snapshot(const crd::Record& record, const std::string& id) {
   return record.snapshot_id.size() >= kFewestDigits && id.starts_with(record.snapshot_id);
 }
 
+SnapshotIds::SnapshotIds(std::vector<std::string> ids) : ids_(std::move(ids)) {
+  std::sort(ids_.begin(), ids_.end());
+}
+
+const std::string* SnapshotIds::of(const crd::Record& record) const {
+  const auto first = std::lower_bound(ids_.begin(), ids_.end(), record.snapshot_id);
+  return first != ids_.end() && names_snapshot(record, *first) ? &*first : nullptr;
+}
+
 bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,
              const SeenSnapshot& snapshot) {
   if (!snapshot.policy.empty()) {

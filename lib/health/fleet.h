@@ -104,6 +104,18 @@ const SeenLocation* location_of(const Fleet& fleet, const crd::Policy& policy);
 // deletes what a record names, and a "3" would name many.
 bool names_snapshot(const crd::Record& record, const std::string& id);
 
+// Whose snapshot is whose record's, for thousands of both.
+class SnapshotIds {
+ public:
+  explicit SnapshotIds(std::vector<std::string> ids);
+
+  // The id of the record's snapshot; null where it is none of these. Lives as long as this does.
+  const std::string* of(const crd::Record& record) const;
+
+ private:
+  std::vector<std::string> ids_;  // in order
+};
+
 // Whether a snapshot is one of that policy: by its tag, or for one that operator mode made, by the
 // record that names it. What is counted, shown and deleted as the policy's goes by this.
 bool belongs(const std::vector<crd::Record>& records, const crd::Policy& policy,

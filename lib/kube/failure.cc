@@ -87,18 +87,6 @@ std::string between(std::string_view text, std::string_view before, std::string_
   return std::string(text.substr(begin, end - begin));
 }
 
-// Names a word for a shell; user names of certificates may hold anything.
-std::string quoted(const std::string& word) {
-  const auto is_safe = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("-_.:@/").find(c) != std::string_view::npos;
-  };
-  for (const char c : word) {
-    if (!is_safe(c)) return "NAME";
-  }
-  return word;
-}
-
 // The commands that give the missing right; empty where RBAC was not what refused.
 std::string grant(const Target& target, const std::string& message) {
   // An apply that would create is refused as "create": the server's word counts.
@@ -114,13 +102,13 @@ std::string grant(const Target& target, const std::string& message) {
   // One Secret, not all that there are.
   const bool only_this = target.resource == "secrets" && verb == "get";
   const std::string part = only_this ? target.name : target.subresource;
-  const std::string name =
-      fmt::format("kubedr-{}-{}{}{}", verb, target.resource, part.empty() ? "" : "-", quoted(part));
-  const std::string names = only_this ? " --resource-name=" + quoted(target.name) : "";
+  const std::string name = fmt::format("kubedr-{}-{}{}{}", verb, target.resource,
+                                       part.empty() ? "" : "-", shell_word(part));
+  const std::string names = only_this ? " --resource-name=" + shell_word(target.name) : "";
   return fmt::format(
       "kubectl {0}create {1} {2} --verb={3} --resource={4}{5} && "
       "kubectl {0}create {1}binding {2} --{1}={2} --user={6}",
-      space, role, name, verb, resource, names, quoted(user));
+      space, role, name, verb, resource, names, shell_word(user));
 }
 
 std::optional<std::chrono::seconds> parse_retry_after(const std::string* header) {

@@ -126,6 +126,12 @@ std::vector<Json> account_objects(const char* role, const std::string& name_spac
   return {object("v1", "ServiceAccount", role, name_space), here, everywhere};
 }
 
+void refresh(const Services& services, const char* name, const Json& rules, const Call& call) {
+  const auto there = services.cluster.find_object({"Role", name}, call);
+  if (!there || find_string(*there, {"metadata", "labels", kManagedBy}) != kManager) return;
+  services.cluster.apply(role(name, services.cluster.name_space(), rules), call);
+}
+
 Words with_default(const Words& secrets) {
   std::set<std::string> names(secrets.begin(), secrets.end());
   // An empty list would mean all Secrets there are.
@@ -141,10 +147,12 @@ Json managed_labels(const std::string& component) {
           {kManagedBy, kManager}};
 }
 
-std::vector<std::string> cluster_bindings(const std::string& name_space) {
-  // Two namespaces may have their own: the name says whose it is.
-  return {std::string(kIdentityRole) + "-" + name_space,
-          std::string(kMetricsRole) + "-" + name_space};
+std::string identity_binding(const std::string& name_space) {
+  return std::string(kIdentityRole) + "-" + name_space;
+}
+
+std::string metrics_binding(const std::string& name_space) {
+  return std::string(kMetricsRole) + "-" + name_space;
 }
 
 std::vector<Json> access_objects(const std::string& name_space, const Words& secrets) {
@@ -154,7 +162,7 @@ std::vector<Json> access_objects(const std::string& name_space, const Words& sec
                                role(kBackupRole, name_space, backup_rules(with_default(secrets))),
                                role(kAdminRole, name_space, admin_rules()),
                                role(kJobRole, name_space, job_rules())};
-  for (Json& one : account_objects(kJobRole, name_space, cluster_bindings(name_space)[0])) {
+  for (Json& one : account_objects(kJobRole, name_space, identity_binding(name_space))) {
     objects.push_back(std::move(one));
   }
   return objects;
@@ -163,7 +171,7 @@ std::vector<Json> access_objects(const std::string& name_space, const Words& sec
 std::vector<Json> metrics_access_objects(const std::string& name_space, const Words& secrets) {
   std::vector<Json> objects = {
       role(kMetricsRole, name_space, metrics_rules(with_default(secrets)))};
-  for (Json& one : account_objects(kMetricsRole, name_space, cluster_bindings(name_space)[1])) {
+  for (Json& one : account_objects(kMetricsRole, name_space, metrics_binding(name_space))) {
     objects.push_back(std::move(one));
   }
   return objects;
@@ -217,16 +225,14 @@ std::vector<std::string> secrets_in_use(const Services& services, const Call& ca
   return {names.begin(), names.end()};
 }
 
+void refresh_metrics_role(const Services& services, const Words& secrets, const Call& call) {
+  refresh(services, kMetricsRole, metrics_rules(with_default(secrets)), call);
+}
+
 void refresh_roles(const Services& services, const Call& call) {
-  const std::string& space = services.cluster.name_space();
-  const auto refresh = [&](const char* name, Json (*rules)(const Words& secrets)) {
-    const auto there = services.cluster.find_object({"Role", name}, call);
-    if (!there || find_string(*there, {"metadata", "labels", kManagedBy}) != kManager) return;
-    const Words secrets = with_default(secrets_in_use(services, call));
-    services.cluster.apply(role(name, space, rules(secrets)), call);
-  };
-  refresh(kBackupRole, backup_rules);
-  refresh(kMetricsRole, metrics_rules);
+  const Words secrets = secrets_in_use(services, call);
+  refresh(services, kBackupRole, backup_rules(with_default(secrets)), call);
+  refresh_metrics_role(services, secrets, call);
 }
 
 }  // namespace kubedr::workflow

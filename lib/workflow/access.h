@@ -48,9 +48,10 @@ std::vector<Json> access_objects(const std::string& name_space,
 std::vector<Json> metrics_access_objects(const std::string& name_space,
                                          const std::vector<std::string>& secrets);
 
-// Names of the ClusterRoleBindings that the installation in a namespace makes: that of scheduled
-// backups and the listener's.
-std::vector<std::string> cluster_bindings(const std::string& name_space);
+// The ClusterRoleBindings that the installation in a namespace makes: that of scheduled backups and
+// the listener's. Two namespaces may have their own: the name says whose it is.
+std::string identity_binding(const std::string& name_space);
+std::string metrics_binding(const std::string& name_space);
 
 // The admission policy and its binding.
 std::vector<Json> guard_objects();
@@ -58,7 +59,11 @@ std::vector<Json> guard_objects();
 // The Secrets that the locations and policies of the namespace name.
 std::vector<std::string> secrets_in_use(const Services& services, const Call& call);
 
-// Makes kubedr-backup and kubedr-metrics agree with them, where `install` made those roles.
+// Makes kubedr-metrics agree with them, where `install --metrics` made that role.
+void refresh_metrics_role(const Services& services, const std::vector<std::string>& secrets,
+                          const Call& call);
+
+// The same for kubedr-backup too, and with those that are in use.
 void refresh_roles(const Services& services, const Call& call);
 
 }  // namespace kubedr::workflow

@@ -97,7 +97,7 @@ std::vector<Installed> install(const Services& services, const InstallRequest& r
   if (metrics) {
     apply(listener_objects(name_space, secrets, *metrics));
   } else {
-    refresh_roles(services, call);
+    refresh_metrics_role(services, secrets, call);
   }
   return installed;
 }

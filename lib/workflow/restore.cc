@@ -134,19 +134,6 @@ std::string member_list(const std::vector<etcd::Member>& members) {
   return join(pairs, ",");
 }
 
-// Names and URLs come from a database that may not be ours: quoted for the shell they are shown
-// for.
-std::string shell_quote(const std::string& text) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("-_./:=,@%+[]").find(c) != std::string_view::npos;
-  };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 }  // namespace
 
 std::vector<std::string> restore_commands(const std::filesystem::path& database,
@@ -155,7 +142,7 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
   const bool is_34 = info.cluster_version.starts_with("3.4.");
   const std::string restore =
       fmt::format("{} snapshot restore {} --data-dir /var/lib/etcd", is_34 ? "etcdctl" : "etcdutl",
-                  shell_quote(database.string()));
+                  shell_word(database.string()));
   const char* lift = is_34 ? "" : " --bump-revision 1000000000 --mark-compacted";
   std::vector<etcd::Member> named;
   for (const etcd::Member& member : info.members) {
@@ -166,8 +153,8 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
   for (const etcd::Member& member : named) {
     commands.push_back(
         fmt::format("{} --name {} --initial-cluster {} --initial-advertise-peer-urls {}{}", restore,
-                    shell_quote(member.name), shell_quote(member_list(named)),
-                    shell_quote(join(member.peer_urls, ",")), lift));
+                    shell_word(member.name), shell_word(member_list(named)),
+                    shell_word(join(member.peer_urls, ",")), lift));
   }
   return commands;
 }

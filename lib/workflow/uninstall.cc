@@ -97,11 +97,12 @@ class Uninstalling {
 
   // Another namespace's installation needs them as well.
   void take_cluster_wide() {
-    const std::vector<std::string> bindings = cluster_bindings(s_.cluster.name_space());
+    const std::string& space = s_.cluster.name_space();
     for (const Json& object : ours("ClusterRoleBinding", cluster::Reach::here)) {
       const cluster::ObjectName name = name_of("ClusterRoleBinding", object);
-      const bool here = std::find(bindings.begin(), bindings.end(), name.name) != bindings.end();
-      if (here) plan_.objects.push_back(name);
+      const bool is_here =
+          name.name == identity_binding(space) || name.name == metrics_binding(space);
+      if (is_here) plan_.objects.push_back(name);
     }
     const std::vector<Json> accounts = ours("ServiceAccount", cluster::Reach::everywhere);
     const bool shared = std::any_of(accounts.begin(), accounts.end(), [&](const Json& account) {

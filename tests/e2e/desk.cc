@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "base/text.h"
@@ -113,6 +114,15 @@ std::string block_with(const std::string& name, const std::string& beginning) {
     if (("\n" + block).find("\n" + beginning) != std::string::npos) return block;
   }
   FAIL(name << " has no block with: " << beginning);
+  return "";
+}
+
+std::string other_key(ControlPlane& plane) {
+  const Json list = parsed(plane.kubedr({"key", "list", "-o", "json"}));
+  for (const Json& key : list.at("keys")) {
+    if (!key.at("current").get<bool>()) return key.at("id").get<std::string>().substr(0, 8);
+  }
+  FAIL("no second key");
   return "";
 }
 

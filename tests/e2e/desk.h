@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "e2e/world.h"
 #include "support/process.h"
 #include "support/temp_dir.h"
 
@@ -63,6 +64,9 @@ std::vector<std::string> blocks_of(const std::string& name);
 
 // The block in which a line begins so.
 std::string block_with(const std::string& name, const std::string& beginning);
+
+// A key of the repository, shortened, that is not the one it is opened with.
+std::string other_key(ControlPlane& plane);
 
 void replace_all(std::string& text, const std::string& what, const std::string& with);
 

@@ -23,6 +23,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// The first finding of that code in what `status -o json` says; null where there is none.
+Json with_code(const Json& document, const std::string& code) {
+  for (const Json& one : document.at("findings")) {
+    if (one.at("code") == code) return one;
+  }
+  return nullptr;
+}
+
 // A policy, and somebody at a shell who does what its findings say, word by word.
 class Story {
  public:
@@ -72,11 +80,7 @@ class Story {
 
   // The finding of that code; null where there is none.
   Json finding(const std::string& code, const std::vector<std::string>& flags = {"--deep"}) const {
-    const Json document = status(flags);
-    for (const Json& one : document.at("findings")) {
-      if (one.at("code") == code) return one;
-    }
-    return nullptr;
+    return with_code(status(flags), code);
   }
 
   // It is there, tells that, and with it the exit code is as its severity wants.
@@ -525,11 +529,7 @@ spec: {schedule: "@daily"}
   // Asked for without a name: it is not one that could be found by it.
   const auto found = [&]() -> Json {
     const RunResult result = plane.kubedr({"status", "-o", "json", "--fail-on", "never"});
-    const Json document = parsed(result);
-    for (const Json& one : document.at("findings")) {
-      if (one.at("code") == "malformed-object") return one;
-    }
-    return nullptr;
+    return with_code(parsed(result), "malformed-object");
   };
   REQUIRE_MESSAGE(found().is_object(), plane.kubedr({"status", "-o", "json"}).out);
   CHECK(found().at("object") == "metadatabackuppolicy/illegible");
@@ -583,11 +583,7 @@ TEST_CASE("finding: the remedy acts in the namespace of what it is about") {
   }
   const auto found = [&]() -> Json {
     const RunResult result = plane.kubedr({"status", "-A", "-o", "json", "--fail-on", "never"});
-    const Json document = parsed(result);
-    for (const Json& one : document.at("findings")) {
-      if (one.at("code") == "never-backed-up") return one;
-    }
-    return nullptr;
+    return with_code(parsed(result), "never-backed-up");
   };
   const Json never = found();
   REQUIRE_MESSAGE(never.is_object(), plane.kubedr({"status", "-A", "-o", "json"}).out);

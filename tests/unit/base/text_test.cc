@@ -45,6 +45,15 @@ TEST_CASE("text: what would steer a terminal is shown, not sent") {
   CHECK(printable("caf\xC3\xA9") == "caf\xC3\xA9");
 }
 
+TEST_CASE("text: a shell reads every word back") {
+  CHECK(shell_word("kubedr-system") == "kubedr-system");
+  CHECK(shell_word("https://10.0.0.1:2380,a=b") == "https://10.0.0.1:2380,a=b");
+  CHECK(shell_word("") == "''");
+  CHECK(shell_word("CN=Jo Doe") == "'CN=Jo Doe'");
+  CHECK(shell_word("~/a") == "'~/a'");
+  CHECK(shell_word("it's; $(reboot)") == R"('it'\''s; $(reboot)')");
+}
+
 TEST_CASE("text: the closest candidate is the one that was probably meant") {
   const std::vector<std::string> verbs = {"backup", "restore", "status", "ls", "prune"};
   CHECK(closest("bakcup", verbs) == "backup");
