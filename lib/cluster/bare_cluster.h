@@ -9,7 +9,7 @@ namespace kubedr::cluster {
 // both named "bare", with the Secrets that the command line and the environment gave. What would be
 // written is forgotten, but for the policy's status and totals, which later reads of this value
 // see.
-class BareCluster final : public OfflineCluster {
+class BareCluster : public OfflineCluster {
  public:
   struct Settings {
     crd::Location location;

@@ -12,6 +12,7 @@
 #include "workflow/certificates.h"
 #include "workflow/identity.h"
 #include "workflow/in_cluster.h"
+#include "workflow/locks.h"
 #include "workflow/open.h"
 #include "workflow/totals.h"
 #include "workflow/tree_builder.h"
@@ -290,7 +291,7 @@ BackupReport Run::run(const Call& call) {
   cluster_uid_ = s_.cluster.identity(call);
 
   // The lock before the index: from here on no prune moves what the index names.
-  repo::Lock lock = repository.lock_shared(s_.owner, s_.lock_retry, call);
+  repo::Lock lock = lock_shared(s_, repository, call);
   const Call held = lock.scope();
   repo::Index index = repository.load_index_for_writing(lock, held);
   const std::vector<repo::SavedSnapshot> snapshots = repository.snapshots(held);

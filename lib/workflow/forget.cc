@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "workflow/identity.h"
+#include "workflow/locks.h"
 #include "workflow/open.h"
 #include "workflow/removal.h"
 
@@ -90,7 +91,7 @@ class Forgetting {
   ForgetReport run(const std::function<bool(const ForgetPlan&)>& agree) {
     location_ = location_for(s_, request_.location, request_.policy, call_);
     OpenedRepository opened = open_repository(s_, location_, call_);
-    repo::Lock lock = opened.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
+    repo::Lock lock = lock_exclusive(s_, opened.repository, call_);
     const Call held = lock.scope();
     // Under the lock: a backup that was waited for has a record that was not there before.
     records_ = s_.cluster.records(held).items;

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "health/fleet.h"
 
 namespace kubedr::workflow {
 
@@ -68,15 +67,11 @@ bool names(const crd::Record& record, const repo::SavedSnapshot& saved) {
   return health::names_snapshot(record, saved.id.hex());
 }
 
-ListedIds::ListedIds(const std::vector<repo::SavedSnapshot>& snapshots) {
-  ids_.reserve(snapshots.size());
-  for (const repo::SavedSnapshot& saved : snapshots) ids_.push_back(saved.id.hex());
-  std::sort(ids_.begin(), ids_.end());
-}
-
-bool ListedIds::contain(const crd::Record& record) const {
-  const auto first = std::lower_bound(ids_.begin(), ids_.end(), record.snapshot_id);
-  return first != ids_.end() && health::names_snapshot(record, *first);
+health::SnapshotIds ids_of(const std::vector<repo::SavedSnapshot>& snapshots) {
+  std::vector<std::string> ids;
+  ids.reserve(snapshots.size());
+  for (const repo::SavedSnapshot& saved : snapshots) ids.push_back(saved.id.hex());
+  return health::SnapshotIds(std::move(ids));
 }
 
 void require_free_tag(const std::string& tag) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "crd/resources.h"
+#include "health/fleet.h"
 #include "repo/repository.h"
 #include "repo/snapshot.h"
 #include "workflow/services.h"
@@ -55,16 +56,7 @@ bool is_of_cluster(const repo::Snapshot& snapshot, const std::optional<std::stri
 // Whether that record is of that snapshot.
 bool names(const crd::Record& record, const repo::SavedSnapshot& saved);
 
-// Whether records are of any of these snapshots, for many of both.
-class ListedIds {
- public:
-  explicit ListedIds(const std::vector<repo::SavedSnapshot>& snapshots);
-
-  bool contain(const crd::Record& record) const;
-
- private:
-  std::vector<std::string> ids_;  // in order
-};
+health::SnapshotIds ids_of(const std::vector<repo::SavedSnapshot>& snapshots);
 
 // errors   usage: a tag that says whose a snapshot is, which none but us may say
 void require_free_tag(const std::string& tag);

@@ -117,7 +117,7 @@ PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptio
                   const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
   OpenedRepository opened = open_repository(services, location, call);
-  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_exclusive(services, opened.repository, call);
   if (!options.may_be_empty) options.known = recorded_ids(services, location, lock.scope());
   PruneReport report = prune_locked(services, opened, lock, options, agree, lock.scope());
   if (report.done) note_prune(services, location, "", call);
@@ -131,9 +131,8 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
   const OpenedStore opened = open_store(services, location, call);
   repo::Repository repository =
       repo::Repository::open(*opened.store, opened.password, services.random, call);
-  repo::Lock lock = services.no_lock
-                        ? repository.unlocked(call)
-                        : repository.lock_exclusive(services.owner, services.lock_retry, call);
+  repo::Lock lock =
+      services.no_lock ? repository.unlocked(call) : lock_exclusive(services, repository, call);
   bool reads = false;
   const auto read = [&](std::uint64_t bytes, std::uint64_t total) {
     if (!reads) services.progress.begin("read data", total);
@@ -155,7 +154,7 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
 RepairReport repair_index(const Services& services, const Whose& whose, bool read_all_packs,
                           const Call& call) {
   OpenedRepository opened = open_theirs(services, whose, call, Caching::off);
-  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_exclusive(services, opened.repository, call);
   RepairReport report{opened.store->location(),
                       repo::repair_index(opened.repository, lock, read_all_packs, lock.scope())};
   release(lock, call);
@@ -198,7 +197,7 @@ KeysReport list_keys(const Services& services, const Whose& whose, const Call& c
 repo::KeyId add_key(const Services& services, const Whose& whose, const Secret& password,
                     const std::string& username, const std::string& hostname, const Call& call) {
   OpenedRepository opened = open_theirs(services, whose, call);
-  repo::Lock lock = opened.repository.lock_shared(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_shared(services, opened.repository, call);
   const repo::KeyId id = repo::add_key(
       opened.repository, password, username.empty() ? services.owner.username : username,
       hostname.empty() ? services.host : hostname, services.random, lock.scope());
@@ -209,7 +208,7 @@ repo::KeyId add_key(const Services& services, const Whose& whose, const Secret& 
 repo::KeyId remove_key(const Services& services, const Whose& whose, const std::string& prefix,
                        const Call& call) {
   OpenedRepository opened = open_theirs(services, whose, call);
-  repo::Lock lock = opened.repository.lock_exclusive(services.owner, services.lock_retry, call);
+  repo::Lock lock = lock_exclusive(services, opened.repository, call);
   const repo::KeyId id = repo::remove_key(opened.repository, lock, prefix, lock.scope());
   release(lock, call);
   return id;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "workflow/locks.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -112,7 +113,7 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
 repo::Lock lock_for_reading(const Services& services, repo::Repository& repository,
                             const Call& call) {
   if (services.no_lock) return repository.unlocked(call);
-  return repository.lock_shared(services.owner, services.lock_retry, call);
+  return lock_shared(services, repository, call);
 }
 
 repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock& lock,

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "workflow/locks.h"
 #include "workflow/maintain.h"
 #include "workflow/removal.h"
 #include "workflow/totals.h"
@@ -45,10 +46,10 @@ RetentionVerdict doubt(const std::string& why, const std::string& remedy) {
 
 // The record of a policy's snapshot that is not listed; null when all are.
 const crd::Record* find_dangling(const RetentionInput& input) {
-  const ListedIds listed(input.snapshots);
+  const health::SnapshotIds listed = ids_of(input.snapshots);
   for (const crd::Record& record : input.records) {
     if (!is_of(record, input.policy) || record.snapshot_id.empty()) continue;
-    if (!listed.contain(record)) return &record;
+    if (listed.of(record) == nullptr) return &record;
   }
   return nullptr;
 }
@@ -137,7 +138,7 @@ class Retaining {
     steps.attempt("retention", "the next backup does it", [&] {
       // Looked at without a lock first: most backups have nothing to remove.
       if (choose(report, call_).empty()) return;
-      repo::Lock lock = opened_.repository.lock_exclusive(s_.owner, s_.lock_retry, call_);
+      repo::Lock lock = lock_exclusive(s_, opened_.repository, call_);
       remove_victims(lock, report);
       if (report.doubt.empty()) prune(lock, report, steps);
       const Afterwards afterwards(call_);

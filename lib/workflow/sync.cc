@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "crd/wording.h"
 #include "workflow/identity.h"
+#include "workflow/locks.h"
 #include "workflow/open.h"
 #include "workflow/totals.h"
 
@@ -58,7 +59,7 @@ class Syncing {
     SyncReport report;
     report.plan = plan(call_);
     if (report.plan.empty() || !agree(report.plan)) return report;
-    repo::Lock lock = opened_.repository.lock_shared(s_.owner, s_.lock_retry, call_);
+    repo::Lock lock = lock_shared(s_, opened_.repository, call_);
     const Call held = lock.scope();
     if (changes_of(plan(held)) != changes_of(report.plan)) {
       throw Error(ErrorKind::conflict,
@@ -102,9 +103,9 @@ class Syncing {
     plan.repository_url = opened_.store->location();
     plan.stale_location =
         location_.status.init_status != "Completed" || !location_.initialized_annotation;
-    const ListedIds listed(snapshots);
+    const health::SnapshotIds listed = ids_of(snapshots);
     for (const crd::Record& record : records_) {
-      if (!listed.contain(record)) plan.dangling.push_back(record);
+      if (listed.of(record) == nullptr) plan.dangling.push_back(record);
     }
     require_no_doubt(records_, plan.dangling, damaged);
     read_policies(call);

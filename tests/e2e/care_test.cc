@@ -479,6 +479,19 @@ spec: {{nodeName: {}, hostNetwork: true, containers: [{{name: it, image: none}}]
     set_phase(kept.name, "Succeeded");
     CHECK(has(kept.run({"unlock", "--location", kept.name}).out, "removed 1 lock"));
   }
+  SUBCASE("what a killed pod leaves is in nobody's way, and what a living one holds is") {
+    make_pod(kept.name, "node-7");
+    set_phase(kept.name, "Running");
+    const HeldLock lock = take_lock(kept.name, std::chrono::minutes(1));
+    const std::vector<std::string> prune = {"prune", "--location",   kept.name,
+                                            "--yes", "--retry-lock", "0"};
+    CHECK(kept.run(prune).exit.code == 11);
+    set_phase(kept.name, "Failed");
+    const RunResult pruned = kept.run(prune);
+    CHECK_MESSAGE(pruned.ok(), pruned.err);
+    CHECK_MESSAGE(has(pruned.err, "removed the lock "), pruned.err);
+    CHECK(has(pruned.err, "root@" + kept.name));
+  }
   SUBCASE("the name of the node, as operator mode's restic has it") {
     make_pod(kept.name, "node-of-" + kept.name);
     set_phase(kept.name, "Running");
@@ -504,11 +517,20 @@ TEST_CASE("locks: one that nobody wrote for half an hour is stale, by restic's w
   const HeldLock lock(std::make_unique<storage::DirectoryStore>(folder / "repo", random),
                       "elsewhere", std::chrono::minutes(31), Exclusive::yes);
   CHECK(has(repository.run({"unlock"}).out, "kept "));
+  const std::vector<std::string> prune = {"prune", "--yes", "--retry-lock", "0"};
+  CHECK(repository.run(prune).exit.code == 11);
   for (const auto& file : std::filesystem::directory_iterator(folder / "repo/locks")) {
     std::filesystem::last_write_time(
         file, std::filesystem::file_time_type::clock::now() - std::chrono::minutes(31));
   }
-  CHECK(has(repository.run({"unlock"}).out, "removed 1 lock"));
+  SUBCASE("unlock removes it") {
+    CHECK(has(repository.run({"unlock"}).out, "removed 1 lock"));
+  }
+  SUBCASE("a verb that finds it in its way removes it, and says so") {
+    const RunResult pruned = repository.run(prune);
+    CHECK_MESSAGE(pruned.ok(), pruned.err);
+    CHECK(has(pruned.err, "removed the lock "));
+  }
 }
 
 TEST_CASE("ls, dump and stats: say what is there") {

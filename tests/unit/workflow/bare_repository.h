@@ -26,8 +26,10 @@ class Silent final : public Progress {
 struct BareRepository : repo::test::World {
   BareRepository() : cluster(settings()) {}
 
-  Services services() {
-    return {cluster,
+  Services services() { return services(cluster); }
+
+  Services services(cluster::Cluster& of) {
+    return {of,
             [this](const crd::Location&, const cluster::SecretData&, Caching) {
               return std::make_unique<kubedr::test::FaultyStore>(store);
             },

@@ -1,0 +1,94 @@
+#include "workflow/removal.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "bare_repository.h"
+
+using namespace kubedr;
+using namespace kubedr::workflow;
+using kubedr::repo::test::back_up;
+using kubedr::repo::test::day;
+using kubedr::repo::test::kNoRetry;
+using kubedr::repo::test::kOwner;
+using kubedr::repo::test::names;
+using kubedr::repo::test::remove_locks;
+using kubedr::repo::test::text_of;
+using kubedr::workflow::test::BareRepository;
+using storage::FileKind;
+
+namespace {
+
+struct RecordingCluster final : cluster::BareCluster {
+  RecordingCluster() : BareCluster(BareRepository::settings()) {}
+
+  void delete_record(const crd::ObjectRef& ref, const Call&) override { deleted(ref.name); }
+
+  std::function<void(const std::string& name)> deleted;
+};
+
+// A snapshot, two records of it, and one of another.
+struct Recorded : BareRepository {
+  Recorded() {
+    const repo::SnapshotId id = back_up(*this, store, {1}, day(1));
+    for (const char* name : {"first", "second"}) records.push_back(record(name, id.hex()));
+    records.push_back(record("other", std::string(64, 'f')));
+  }
+
+  static crd::Record record(const std::string& name, const std::string& snapshot) {
+    crd::Record record;
+    record.ref = {crd::Kind::record, name, "kubedr-system", "", ""};
+    record.location = "bare";
+    record.policy = "bare";
+    record.snapshot_id = snapshot;
+    return record;
+  }
+
+  std::string remove(const std::function<void()>& before) {
+    repo::Repository repository = open(store);
+    repo::Lock lock = repository.lock_exclusive(kOwner, kNoRetry, call);
+    const std::vector<repo::SavedSnapshot> listed = repository.snapshots(call);
+    before();
+    return text_of([&] {
+      remove_with_records(services(recording), repository, lock, records, settings().location,
+                          listed.at(0), call);
+    });
+  }
+
+  std::size_t snapshots() const { return names(store, FileKind::snapshot, call).size(); }
+
+  std::vector<crd::Record> records;
+  RecordingCluster recording;
+};
+
+}  // namespace
+
+TEST_CASE("removal: the records go first, while the snapshot is there") {
+  Recorded recorded;
+  std::vector<std::string> gone;
+  recorded.recording.deleted = [&](const std::string& name) {
+    CHECK(recorded.snapshots() == 1);
+    gone.push_back(name);
+  };
+  CHECK(recorded.remove([] {}) == "nothing thrown");
+  CHECK(gone == std::vector<std::string>{"first", "second"});
+  CHECK(recorded.snapshots() == 0);
+}
+
+TEST_CASE("removal: with a lock that somebody took away nothing is deleted, no record either") {
+  Recorded recorded;
+  recorded.recording.deleted = [](const std::string& name) { FAIL_CHECK(name); };
+  const std::string end = recorded.remove([&] { remove_locks(recorded, recorded.store); });
+  CHECK(end.starts_with("locked: "));
+  CHECK(recorded.snapshots() == 1);
+}
+
+TEST_CASE("removal: an API server that refuses keeps the snapshot") {
+  Recorded recorded;
+  recorded.recording.deleted = [](const std::string&) {
+    throw Error(ErrorKind::denied, "not yours");
+  };
+  CHECK(recorded.remove([] {}) == "denied: not yours");
+  CHECK(recorded.snapshots() == 1);
+}
