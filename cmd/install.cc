@@ -50,10 +50,11 @@ int run(const Arguments& arguments, const Context& context) {
   Json list = Json::array();
   std::string text;
   for (const workflow::Installed& one : installed) {
-    list.push_back({{"object", one.object}, {"changed", one.changed}});
+    list.push_back(
+        {{"object", one.object}, {"changed", one.applied != cluster::Applied::unchanged}});
     text += context.flags.output == "name"
                 ? one.object + "\n"
-                : fmt::format("{} {}\n", one.object, one.changed ? "configured" : "unchanged");
+                : fmt::format("{} {}\n", one.object, applied_word(one.applied));
   }
   context.print(context.as_document() ? document({{"installed", list}}, context.flags.output)
                                       : text);

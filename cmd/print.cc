@@ -121,6 +121,18 @@ std::string age(const std::optional<WallTime>& time, WallTime now) {
   return human_duration(std::chrono::floor<std::chrono::seconds>(now - *time));
 }
 
+const char* applied_word(cluster::Applied applied) {
+  switch (applied) {
+  case cluster::Applied::created:
+    return "created";
+  case cluster::Applied::configured:
+    return "configured";
+  case cluster::Applied::unchanged:
+    return "unchanged";
+  }
+  return "unchanged";
+}
+
 Json to_json(const std::vector<workflow::FailedStep>& steps) {
   Json list = Json::array();
   for (const workflow::FailedStep& step : steps) {

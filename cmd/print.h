@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "cluster/cluster.h"
 #include "workflow/maintain.h"
 #include "workflow/steps.h"
 
@@ -46,6 +47,9 @@ std::string objects_text(const std::vector<Json>& objects, const std::string& ou
 
 // "5m23s"; "<none>" without a time.
 std::string age(const std::optional<WallTime>& time, WallTime now);
+
+// kubectl's word for what an apply did.
+const char* applied_word(cluster::Applied applied);
 
 Json to_json(const std::vector<workflow::FailedStep>& steps);
 

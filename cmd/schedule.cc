@@ -23,13 +23,13 @@ Json result_json(const workflow::ScheduleReport& report) {
           {"object", report.object},
           {"image", report.image},
           {"push", report.push},
-          {"changed", report.changed},
+          {"changed", report.applied != cluster::Applied::unchanged},
           {"replaced", report.replaced},
           {"deletedJobs", report.deleted_jobs}};
 }
 
 std::string result_text(const workflow::ScheduleReport& report) {
-  const char* what = report.replaced ? "replaced" : report.changed ? "configured" : "unchanged";
+  const char* what = report.replaced ? "replaced" : applied_word(report.applied);
   std::string text = fmt::format("{} {}\n", report.object, what);
   for (const std::string& job : report.deleted_jobs) {
     text += fmt::format("job.batch/{} deleted: it could not start\n", job);

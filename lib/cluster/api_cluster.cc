@@ -513,18 +513,22 @@ void ApiCluster::post_event(const crd::ObjectRef& ref, const crd::EventText& tex
   }
 }
 
-bool ApiCluster::apply(const Json& object, const Call& call) {
+Applied ApiCluster::apply(const Json& object, const Call& call) {
   const std::string path = path_of(name_in(object), name_space_);
   std::string before;
+  bool is_new = false;
   try {
     before = version_of(client_.get(path, {}, call));
   } catch (const Error& error) {
     // An apply needs the right to patch, and only that.
     if (error.kind() != ErrorKind::not_found && error.kind() != ErrorKind::denied) throw;
+    is_new = error.kind() == ErrorKind::not_found;
   }
   Json after = client_.patch(path, kube::PatchType::apply, object, {{"force", "true"}}, call);
-  const bool changed = version_of(after) != before;
-  if (find_string(object, {"kind"}) != "CustomResourceDefinition") return changed;
+  const Applied applied = is_new                        ? Applied::created
+                          : version_of(after) == before ? Applied::unchanged
+                                                        : Applied::configured;
+  if (find_string(object, {"kind"}) != "CustomResourceDefinition") return applied;
 
   // Until then the new kind answers 404.
   const Call bounded = call.within(kEstablish);
@@ -532,7 +536,7 @@ bool ApiCluster::apply(const Json& object, const Call& call) {
     bounded.sleep(kEstablishPause);
     after = client_.get(path, {}, bounded);
   }
-  return changed;
+  return applied;
 }
 
 std::optional<Json> ApiCluster::find_object(const ObjectName& object, const Call& call) {

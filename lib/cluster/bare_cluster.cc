@@ -79,7 +79,7 @@ std::vector<Json> BareCluster::list_objects(const std::string&, const std::strin
   return {};
 }
 
-bool BareCluster::apply(const Json&, const Call&) {
+Applied BareCluster::apply(const Json&, const Call&) {
   throw_no_cluster("apply");
 }
 

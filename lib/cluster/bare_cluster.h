@@ -51,7 +51,7 @@ class BareCluster : public OfflineCluster {
   void post_event(const crd::ObjectRef&, const crd::EventText&, const std::string&,
                   const Call&) override {}
 
-  bool apply(const Json& object, const Call& call) override;
+  Applied apply(const Json& object, const Call& call) override;
   void create_object(const Json& object, const Call& call) override;
   void patch_object(const ObjectName& object, const Json& patch, const Call& call) override;
   bool delete_object(const ObjectName& object, const Call& call) override;

@@ -39,6 +39,9 @@ struct ObjectName {
 // Of the cluster's own namespace, or of all there are.
 enum class Reach { here, everywhere };
 
+// What an apply did.
+enum class Applied { created, configured, unchanged };
+
 // Something that may be done to resources of one kind, or to one of them.
 struct Permission {
   std::string verb;   // "get"
@@ -143,8 +146,8 @@ class Cluster : public ClusterReader {
   virtual void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                           const std::string& component, const Call& call) = 0;
 
-  // Server-side apply. True if it changed something.
-  virtual bool apply(const Json& object, const Call& call) = 0;
+  // Server-side apply.
+  virtual Applied apply(const Json& object, const Call& call) = 0;
 
   // errors   exists: there is one of that name, and it is not the one of an earlier try
   virtual void create_object(const Json& object, const Call& call) = 0;

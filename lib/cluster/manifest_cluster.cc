@@ -245,9 +245,9 @@ void ManifestCluster::post_event(const crd::ObjectRef& ref, const crd::EventText
   written_.push_back(crd::make_event(ref, text, component, clock_.now()));
 }
 
-bool ManifestCluster::apply(const Json& object, const Call&) {
+Applied ManifestCluster::apply(const Json& object, const Call&) {
   written_.push_back(object);
-  return true;
+  return Applied::configured;
 }
 
 std::optional<Json> ManifestCluster::find_object(const ObjectName& object, const Call&) {

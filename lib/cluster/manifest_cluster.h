@@ -46,7 +46,7 @@ class ManifestCluster final : public OfflineCluster {
   void delete_record(const crd::ObjectRef& ref, const Call& call) override;
   void post_event(const crd::ObjectRef& ref, const crd::EventText& text,
                   const std::string& component, const Call& call) override;
-  bool apply(const Json& object, const Call& call) override;
+  Applied apply(const Json& object, const Call& call) override;
   void create_object(const Json& object, const Call& call) override;
   void patch_object(const ObjectName& object, const Json& patch, const Call& call) override;
   bool delete_object(const ObjectName& object, const Call& call) override;

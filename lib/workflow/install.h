@@ -25,7 +25,7 @@ std::vector<Json> install_objects(const std::string& name_space, const InstallRe
 
 struct Installed {
   std::string object;  // "customresourcedefinition.apiextensions.k8s.io/backuplocations..."
-  bool changed = false;
+  cluster::Applied applied = cluster::Applied::unchanged;
 };
 
 // Applies them by server-side apply: a second time changes nothing, unless locations or policies

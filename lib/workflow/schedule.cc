@@ -105,8 +105,8 @@ ScheduleReport schedule(const Services& services, const ScheduleRequest& request
     services.cluster.delete_object(cron_job_of(name), call);
     report.replaced = true;
   }
-  report.changed = services.cluster.apply(wanted.object, call);
-  if (!report.changed || report.replaced) return report;
+  report.applied = services.cluster.apply(wanted.object, call);
+  if (report.applied == cluster::Applied::unchanged || report.replaced) return report;
   try {
     report.deleted_jobs = delete_stuck_jobs(services, name, call);
   } catch (const Error& error) {

@@ -28,7 +28,7 @@ struct ScheduleReport {
   std::string object;  // "cronjob.batch/nightly-backup-cronjob"
   std::string image;
   std::string push;
-  bool changed = false;
+  cluster::Applied applied = cluster::Applied::unchanged;
   bool replaced = false;                    // somebody else's
   std::vector<std::string> deleted_jobs{};  // that could not start as the CronJob was before
 };

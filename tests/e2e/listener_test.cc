@@ -72,8 +72,8 @@ TEST_CASE("install --metrics: a listener in the cluster, with no more rights tha
 
   const RunResult installed = plane.kubedr({"install", "--metrics", "--image", kImage});
   REQUIRE_MESSAGE(installed.ok(), installed.err);
-  CHECK(has(installed.out, "deployment.apps/kubedr-metrics configured\n"));
-  CHECK(has(installed.out, "service/kubedr-metrics configured\n"));
+  CHECK(has(installed.out, "deployment.apps/kubedr-metrics created\n"));
+  CHECK(has(installed.out, "service/kubedr-metrics created\n"));
   const std::string snapshots =
       "kubedr_policy_snapshots{policy=\"watched\",policy_namespace=\"kubedr-system\"} 1\n";
   CHECK_MESSAGE(

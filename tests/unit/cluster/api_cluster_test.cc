@@ -294,9 +294,9 @@ TEST_CASE("apply tells from the resourceVersion whether anything changed") {
        {"GET " + path + " ", 200, version("1")},
        {"PATCH " + path + "?", 200, version("2")}});
   ApiCluster cluster = fixture.cluster();
-  CHECK(cluster.apply(object, fixture.call()));
-  CHECK_FALSE(cluster.apply(object, fixture.call()));
-  CHECK(cluster.apply(object, fixture.call()));
+  CHECK(cluster.apply(object, fixture.call()) == Applied::created);
+  CHECK(cluster.apply(object, fixture.call()) == Applied::unchanged);
+  CHECK(cluster.apply(object, fixture.call()) == Applied::configured);
 }
 
 TEST_CASE("apply waits until a new definition is served") {
@@ -313,7 +313,7 @@ TEST_CASE("apply waits until a new definition is served") {
   Fixture fixture({{"GET " + path + " ", 404, status("NotFound")},
                    {"PATCH " + path + "?", 201, definition("False")},
                    {"GET " + path + " ", 200, definition("True")}});
-  CHECK(fixture.cluster().apply(object, fixture.call()));
+  CHECK(fixture.cluster().apply(object, fixture.call()) == Applied::created);
 }
 
 TEST_CASE("a missing Secret is not found without listing the others") {
