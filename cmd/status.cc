@@ -77,6 +77,12 @@ class AskedCluster {
     return status;
   }
 
+  // Policies are what every backup changes, however it ends.
+  bool wait_for_change(std::chrono::milliseconds time) const {
+    return wired_->services().cluster.wait_for_change(crd::kind_name(crd::Kind::policy), "", time,
+                                                      context_.call) == true;
+  }
+
  private:
   const std::string name_;
   Flags flags_;
@@ -165,6 +171,23 @@ std::string frame_of(const AskedClusters& clusters, const Arguments& arguments,
   }
 }
 
+// Until something has changed in one of them, or the time is over: ages move by themselves. Several
+// take turns; what happens in one of them meanwhile is heard when it has its turn.
+void wait_for_change(const AskedClusters& clusters, std::chrono::milliseconds time,
+                     const Call& call) {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kTurn{200};
+  const milliseconds turn = clusters.size() == 1 ? time : kTurn;
+  const SteadyTime end = call.clock().steady() + time;
+  while (true) {
+    for (const auto& cluster : clusters) {
+      const auto left = std::chrono::ceil<milliseconds>(end - call.clock().steady());
+      if (left <= milliseconds::zero()) return;
+      if (cluster->wait_for_change(std::min(left, turn))) return;
+    }
+  }
+}
+
 // Until somebody ends it, or nobody reads any more.
 int watch(const AskedClusters& clusters, const Arguments& arguments, const Context& context) {
   const auto interval = parse_flag_duration("--interval", arguments.interval);
@@ -176,7 +199,7 @@ int watch(const AskedClusters& clusters, const Arguments& arguments, const Conte
       const std::string frame = frame_of(clusters, arguments, context);
       const std::string gap = context.as_document() ? "" : "\n";
       if (!context.print(redraw ? in_place(frame) : frame + gap)) return 0;
-      context.call.sleep(interval);
+      wait_for_change(clusters, interval, context.call);
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::terminated && error.kind() != ErrorKind::interrupted) throw;
@@ -225,11 +248,12 @@ void add_status(CLI::App& root, Action& action) {
                    "Ask the clusters of these kubeconfig contexts, as in a,b,c, and show them in "
                    "one table")
       ->delimiter(',');
-  verb->add_flag("-w,--watch", arguments->watch,
-                 "Ask again and again, until it is interrupted: in place on a terminal, else one "
-                 "answer after the other");
+  verb->add_flag(
+      "-w,--watch", arguments->watch,
+      "Ask again whenever a policy changes, and as time goes by, until it is interrupted: in "
+      "place on a terminal, else one answer after the other");
   verb->add_option("--interval", arguments->interval,
-                   "How long --watch waits in between; 5s if nothing is said");
+                   "How long --watch waits while nothing changes; 5s if nothing is said");
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr status\n"

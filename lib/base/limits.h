@@ -11,6 +11,7 @@ constexpr std::size_t kMiB = 1024 * kKiB;
 
 constexpr std::size_t kJsonDepth = 64;            // nesting of arrays and objects
 constexpr std::size_t kKubeBody = 64 * kMiB;      // an answer of the API server
+constexpr std::size_t kWatchLine = 2 * kMiB;      // of a watch, which asks for metadata only
 constexpr std::size_t kS3Body = 16 * kMiB;        // an answer of S3 that is not an object
 constexpr std::size_t kHeaderBytes = 256 * kKiB;  // all header lines of an answer
 constexpr std::size_t kGrpcMessage = 4 * kMiB;    // etcd sends snapshot blobs of 32 KiB

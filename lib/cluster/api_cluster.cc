@@ -560,6 +560,13 @@ std::vector<Json> ApiCluster::list_objects(const std::string& kind, const std::s
   return objects;
 }
 
+std::optional<bool> ApiCluster::wait_for_change(const std::string& kind, const std::string& labels,
+                                                milliseconds time, const Call& call) {
+  const std::string path = list_path(known_kind(kind), name_space_);
+  if (!watch_ || !watch_->is_of(path, labels)) watch_.emplace(client_, path, labels);
+  return watch_->wait(time, call);
+}
+
 std::string ApiCluster::pod_log(const std::string& pod, const Call& call) {
   return client_.get_text(path_of({"Pod", pod}, name_space_) + "/log", {}, call);
 }

@@ -3,6 +3,7 @@
 
 #include "cluster/cluster.h"
 #include "kube/client.h"
+#include "kube/watch.h"
 
 namespace kubedr::cluster {
 
@@ -31,6 +32,8 @@ class ApiCluster final : public Cluster {
   std::optional<Json> find_object(const ObjectName& object, const Call& call) override;
   std::vector<Json> list_objects(const std::string& kind, const std::string& labels, Reach reach,
                                  const Call& call) override;
+  std::optional<bool> wait_for_change(const std::string& kind, const std::string& labels,
+                                      std::chrono::milliseconds time, const Call& call) override;
   std::string pod_log(const std::string& pod, const Call& call) override;
   std::optional<std::pair<int, int>> server_version(const Call& call) override;
 
@@ -67,6 +70,7 @@ class ApiCluster final : public Cluster {
   kube::Client client_;
   const std::string name_space_;
   const Clock& clock_;
+  std::optional<kube::Watch> watch_;  // of what was last waited for
 };
 
 }  // namespace kubedr::cluster

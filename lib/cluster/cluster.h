@@ -99,6 +99,12 @@ class ClusterReader {
   virtual std::vector<Json> list_objects(const std::string& kind, const std::string& labels,
                                          Reach reach, const Call& call) = 0;
 
+  // Waits until objects of that kind with these labels, of the cluster's own namespaces, are not
+  // what they were when last listed, for `time` at the most. True: they may have changed; false:
+  // they have not; nullopt where nobody can tell.
+  virtual std::optional<bool> wait_for_change(const std::string& kind, const std::string& labels,
+                                              std::chrono::milliseconds time, const Call& call) = 0;
+
   // What the only container of a pod has written so far.
   //
   // errors   usage: it has not started

@@ -20,6 +20,12 @@ class OfflineCluster : public Cluster {
     return std::nullopt;
   }
 
+  std::optional<bool> wait_for_change(const std::string&, const std::string&,
+                                      std::chrono::milliseconds time, const Call& call) override {
+    call.sleep(time);
+    return std::nullopt;
+  }
+
   std::string pod_log(const std::string&, const Call&) override { return {}; }
 
   std::optional<std::pair<int, int>> server_version(const Call&) override { return std::nullopt; }

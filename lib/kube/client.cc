@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -31,6 +32,10 @@ constexpr milliseconds kLongestPause = seconds(60);
 constexpr int kConflictTries = 5;  // client-go's numbers
 constexpr milliseconds kConflictPause{10};
 constexpr char kPageSize[] = "500";  // kubectl's
+// A watch may have nothing to say for minutes; what is dead is found by TCP's keep-alive.
+constexpr milliseconds kLongestSilence = std::chrono::minutes(10);
+constexpr char kMetadataOnly[] =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 struct Sent {
   std::string method;
@@ -39,6 +44,26 @@ struct Sent {
   std::string content_type;
   std::string body;
   bool idempotent = true;
+  std::string accept = "application/json";
+};
+
+// An open answer outlives the client's own connections: those go when a certificate is renewed.
+class OwnStream final : public http::Stream {
+ public:
+  OwnStream(http::Client client, const http::Request& request, const Call& call)
+      : client_(std::move(client)), stream_(client_.open(request, call)) {}
+
+  int status(const Call& call) override { return stream_->status(call); }
+
+  std::size_t read(std::span<std::uint8_t> buffer, const Call& call) override {
+    return stream_->read(buffer, call);
+  }
+
+  const http::Headers& headers() const override { return stream_->headers(); }
+
+ private:
+  http::Client client_;
+  std::unique_ptr<http::Stream> stream_;
 };
 
 // A message may hold what somebody else's bytes were: JSON is UTF-8.
@@ -125,6 +150,7 @@ struct Client::Impl {
   http::Client http;
   std::vector<std::string> warnings;
   std::optional<seconds> clock_offset;
+  std::map<std::string, std::string> list_versions;  // by path
 
   std::string field_manager() const { return user_agent.substr(0, user_agent.find('/')); }
 
@@ -139,7 +165,7 @@ struct Client::Impl {
     };
     for (const auto& [key, value] : sent.query) add(key, value);
     if (request_timeout.count() > 0) add("timeout", duration_text(request_timeout));
-    request.headers = {{"Accept", "application/json"}};
+    request.headers = {{"Accept", sent.accept}};
     if (!sent.content_type.empty()) request.headers.emplace_back("Content-Type", sent.content_type);
     add_impersonation(request.headers, config.impersonation);
     request.authorization = credentials.authorization(call);
@@ -253,7 +279,8 @@ struct Client::Impl {
   }
 
   // Who set which field is half of a small object, and nobody's business here.
-  static void take_items(Json& list, std::vector<Json>& items) {
+  void take_items(const std::string& path, Json& list, std::vector<Json>& items) {
+    list_versions[path] = find_string(list, {"metadata", "resourceVersion"}).value_or("");
     if (!list.contains("items") || !list["items"].is_array()) return;
     for (Json& item : list["items"]) {
       if (item.contains("metadata")) item["metadata"].erase("managedFields");
@@ -278,7 +305,7 @@ struct Client::Impl {
         if (expired && !token.empty()) return std::nullopt;
         throw;
       }
-      take_items(page, items);
+      take_items(path, page, items);
       token = find_string(page, {"metadata", "continue"}).value_or("");
       if (token.empty()) return items;
     }
@@ -314,9 +341,24 @@ void Client::list(const std::string& path, Query query,
   std::optional<std::vector<Json>> items = impl_->pages(path, query, call);
   if (!items) {
     Json whole = get(path, query, call);
-    Impl::take_items(whole, items.emplace());
+    impl_->take_items(path, whole, items.emplace());
   }
   for (const Json& item : *items) each(item);
+}
+
+std::string Client::list_version(const std::string& path) const {
+  const auto found = impl_->list_versions.find(path);
+  return found == impl_->list_versions.end() ? "" : found->second;
+}
+
+std::unique_ptr<http::Stream> Client::watch(const std::string& path, const Query& query,
+                                            const Call& call) {
+  const Sent sent{"GET", path, query, "", "", true, kMetadataOnly};
+  const http::Request request = impl_->prepare(sent, make_target("GET", path), call);
+  log::debug("kubernetes: WATCH {}", path);
+  http::Options options = options_of(impl_->config, impl_->tls, impl_->user_agent);
+  options.idle_timeout = kLongestSilence;
+  return std::make_unique<OwnStream>(http::Client(std::move(options)), request, call);
 }
 
 Json Client::create(const std::string& path, const Json& body, const Call& call) {

@@ -11,6 +11,7 @@
 
 #include "base/call.h"
 #include "base/json.h"
+#include "http/client.h"
 #include "kube/kubeconfig.h"
 
 namespace kubedr::kube {
@@ -46,6 +47,14 @@ class Client {
   // expired the list is read in one piece, as client-go does.
   void list(const std::string& path, Query query, const std::function<void(const Json&)>& each,
             const Call& call);
+
+  // The resourceVersion of the last list of that path, whatever its query was; empty: none yet.
+  std::string list_version(const std::string& path) const;
+
+  // The answer to a watch, whatever its status, with a connection of its own: one event a line, its
+  // object with metadata only.
+  std::unique_ptr<http::Stream> watch(const std::string& path, const Query& query,
+                                      const Call& call);
 
   Json create(const std::string& path, const Json& body, const Call& call);
   Json patch(const std::string& path, PatchType type, const Json& body, const Query& query,

@@ -55,6 +55,8 @@ Json job_rules() {
 Json backup_rules(const Words& secrets) {
   Json rules = job_rules();
   append(rules, {rule("batch", {"cronjobs"}, {"list"}), rule(kCore, {"secrets"}, {"get"}, secrets),
+                 // `status --watch`.
+                 rule(crd::kGroup, {"metadatabackuppolicies"}, {"watch"}),
                  // Whether the pod that holds a lock is at work.
                  rule(kCore, {"pods"}, {"get"})});
   return rules;
@@ -79,7 +81,8 @@ Json admin_rules() {
                 "metadatarestores"},
                {"get", "list", "watch", "create", "patch", "delete"}),
           rule(crd::kGroup, {"metadatarestores/status"}, {"patch"}),
-          rule(kCore, {"secrets"}, {"get", "create", "delete"}), rule(kCore, {"pods"}, {"get"}),
+          rule(kCore, {"secrets"}, {"get", "create", "delete"}),
+          rule(kCore, {"pods"}, {"get", "watch"}),
           rule("batch", {"cronjobs"}, {"get", "list", "create", "patch", "delete"}),
           rule("batch", {"jobs"}, {"get", "create", "delete"}), rule(kCore, {"pods/log"}, {"get"}),
           rule(kCore, {"serviceaccounts"}, {"get"}, {kJobRole}),

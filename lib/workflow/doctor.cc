@@ -177,7 +177,9 @@ class Doctor {
           const bool foreign =
               permission.resource == "secrets" &&
               std::find(secrets.begin(), secrets.end(), permission.name) == secrets.end();
-          if (foreign) continue;
+          // What `status --watch` goes without as well.
+          const bool spared = permission.verb == "watch";
+          if (foreign || spared) continue;
           ++asked;
           granted += is_granted(permission) ? 1U : 0U;
         }

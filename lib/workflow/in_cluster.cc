@@ -16,6 +16,8 @@ namespace kubedr::workflow {
 namespace {
 
 constexpr std::chrono::seconds kLook{1};
+// While its pod is watched: a job may be over, or gone, without its pod.
+constexpr std::chrono::seconds kLongestLook{10};
 // After so long without a word it is said where one may be found.
 constexpr std::chrono::seconds kPatience{30};
 // A pod that has not started by then is in nobody's way: its image, its Secret or its folder is not
@@ -77,6 +79,7 @@ class Following {
             const Call& call)
       : s_(services),
         job_(job),
+        pods_("job-name=" + job),
         retries_(retries),
         watch_(watch),
         call_(call),
@@ -92,11 +95,22 @@ class Following {
         call_.require_live();
         remark(error.what());
       }
-      call_.sleep(kLook);
+      wait();
     }
   }
 
  private:
+  // Until there may be something to see. While its pod is known to be what it was, only its log can
+  // have grown.
+  void wait() {
+    const SteadyTime end = call_.clock().steady() + kLongestLook;
+    do {
+      if (s_.cluster.wait_for_change("Pod", pods_, kLook, call_) != false) return;
+      if (!pod_ || has_ended(*pod_)) return;  // the job is what tells
+      read_log(*pod_);
+    } while (call_.clock().steady() < end);
+  }
+
   // Whether it is over. The job itself is asked only where its pod does not tell.
   bool look() {
     pod_ = find_pod();
@@ -119,8 +133,7 @@ class Following {
   }
 
   std::optional<Json> find_pod() const {
-    std::vector<Json> pods =
-        s_.cluster.list_objects("Pod", "job-name=" + job_, cluster::Reach::here, call_);
+    std::vector<Json> pods = s_.cluster.list_objects("Pod", pods_, cluster::Reach::here, call_);
     if (pods.empty()) return std::nullopt;
     return *std::max_element(pods.begin(), pods.end(), [](const Json& one, const Json& other) {
       return age_of(one) < age_of(other);
@@ -168,6 +181,7 @@ class Following {
 
   const Services& s_;
   const std::string& job_;
+  const std::string pods_;  // the selector of its pods
   const bool retries_;
   const JobWatch& watch_;
   const Call& call_;

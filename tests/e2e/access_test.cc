@@ -256,6 +256,16 @@ void restore_as_pod(Audited& audited, const TempDir& folder, const std::string& 
   CHECK_MESSAGE(result.ok(), result.err);
 }
 
+// Told of changes, and not asking at intervals for want of that right.
+void watch_status(Audited& audited, const std::string& user) {
+  CAPTURE(user);
+  const std::string wanted =
+      right("watch", "kubedr.catalogicsoftware.com", "metadatabackuppolicies");
+  const Process watching = start_kubedr(
+      {"status", "--watch", "--kubeconfig=" + audited.plane.api().kubeconfig(user).string()});
+  CHECK(eventually([&] { return audited.used_by(user).count(wanted) != 0; }));
+}
+
 // What people do with kubectl on the resources of a role they hold.
 void look_with_kubectl(Audited& audited, const std::string& user) {
   for (const char* kind :
@@ -349,6 +359,7 @@ TEST_CASE("access: each role is what its verbs ask for, no more and no less") {
   const std::string remedy = document.at("findings").at(0).at("remedy");
   CHECK(document.at("findings").at(0).at("code") == "secret-forbidden");
   CHECK_MESSAGE(has(remedy, "create role kubedr-get-secrets-prod-creds "), remedy);
+  for (const char* user : {kReader, kBackup, kAdmin}) watch_status(audited, user);
   look_with_kubectl(audited, kReader);
   look_with_kubectl(audited, kAdmin);
   write_with_kubectl(audited, kAdmin);

@@ -252,10 +252,19 @@ TEST_CASE("backup --in-cluster: says why nothing happens, and gives up in time")
   elsewhere.patch("metadatabackuppolicy", elsewhere.name,
                   {{"spec", {{"options", {{"master-node-label-name", "example.com/etcd"}}}}}});
   elsewhere.schedule();
-  const RunResult waiting =
-      elsewhere.run({"backup", elsewhere.name, "--in-cluster", "--wait", "--timeout", "20s"});
+  const RunResult waiting = elsewhere.run(
+      {"backup", elsewhere.name, "--in-cluster", "--wait", "--timeout", "20s", "-v=2"});
   CHECK(waiting.exit.code == 20);
   CHECK_MESSAGE(has(waiting.err, "nodes are available"), waiting.err);
+  // Told of the pod, and not asking for it each second.
+  const std::string pods = fmt::format("/api/v1/namespaces/{}/pods", kNamespace);
+  CHECK(has(waiting.err, "kubernetes: WATCH " + pods + "\n"));
+  const std::vector<std::string> lines = split(waiting.err, '\n');
+  CHECK_MESSAGE(std::count_if(lines.begin(), lines.end(),
+                              [&](const std::string& line) {
+                                return has(line, "kubernetes: GET " + pods + ":");
+                              }) <= 8,
+                waiting.err);
 }
 
 TEST_CASE("schedule: an image that is there ends the wait for one that is not") {
