@@ -3,9 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "health/schedule.h"
@@ -27,6 +30,7 @@ constexpr std::chrono::hours kExpiresSoon{14 * 24};
 
 // S3 refuses a quarter of an hour, and certificates and locks go wrong long before.
 constexpr std::chrono::seconds kClockOffset{120};
+constexpr std::chrono::minutes kClockRefused{14};  // an answer is on its way for a while
 constexpr char kSetClock[] = "timedatectl set-ntp true";
 
 std::string age_text(WallTime now, WallTime then) {
@@ -139,20 +143,62 @@ const char* problem_code(ErrorKind kind) {
   }
 }
 
+using Keys = std::vector<std::string>;
+
 // From files of those names, so that no value is in a command line.
-std::string secret_command(const std::string& name_space, const std::string& secret,
-                           std::initializer_list<const char*> keys) {
+std::string secret_of_files(const std::string& name_space, const std::string& secret,
+                            const Keys& keys) {
   std::string files;
-  for (const char* key : keys) files += std::string(" --from-file=") + key;
-  return fmt::format(
-      "kubectl -n {0} create secret generic {1}{2} --dry-run=client -o yaml | "
-      "kubectl -n {0} apply -f -",
-      name_space, secret, files);
+  for (const std::string& key : keys) files += " --from-file=" + key;
+  return fmt::format("kubectl -n {} create secret generic {}{} --dry-run=client -o yaml",
+                     name_space, secret, files);
 }
 
-std::string location_secret_command(const crd::Location& location) {
-  return secret_command(location.ref.name_space, location.credentials,
-                        {"access_key", "secret_key", "restic_repo_password"});
+std::string secret_command(const std::string& name_space, const std::string& secret,
+                           const Keys& keys) {
+  return fmt::format("{} | kubectl -n {} apply -f -", secret_of_files(name_space, secret, keys),
+                     name_space);
+}
+
+// Of a Secret that is there: what else it has stays.
+std::string secret_patch_command(const crd::Location& location, const Keys& keys) {
+  const std::string& name_space = location.ref.name_space;
+  const std::string& secret = location.credentials;
+  return fmt::format("{} | kubectl -n {} patch secret {} --patch-file /dev/stdin",
+                     secret_of_files(name_space, secret, keys), name_space, secret);
+}
+
+bool has_key(const SeenRepository& seen, const std::string& key) {
+  return std::find(seen.secret_keys.begin(), seen.secret_keys.end(), key) != seen.secret_keys.end();
+}
+
+Keys missing_keys(const SeenRepository& seen) {
+  Keys missing;
+  for (const char* key : {"access_key", "secret_key", "restic_repo_password"}) {
+    if (!has_key(seen, key)) missing.emplace_back(key);
+  }
+  return missing;
+}
+
+// What of its Secret a store refuses, by the word that S3, or TLS, has for it. Nothing: the keys
+// are good, and may not do what was asked for.
+Keys refused_keys(const SeenRepository& seen) {
+  static const std::pair<const char*, Keys> kWords[] = {
+      {"InvalidAccessKeyId", {"access_key", "secret_key"}},
+      {"SignatureDoesNotMatch", {"access_key", "secret_key"}},
+      {"InvalidToken", {"access_key", "secret_key", "session_token"}},  // MinIO's: InvalidTokenId
+      {"ExpiredToken", {"access_key", "secret_key", "session_token"}},
+      {"AuthorizationHeaderMalformed", {"region"}},
+      {"certificate is not trusted", {"ca.crt"}}};
+  for (const auto& [word, keys] : kWords) {
+    if (seen.problem.find(word) == std::string::npos) continue;
+    Keys all = keys;
+    // Temporary keys come as three that belong together.
+    const bool temporary = keys.size() == 2 && has_key(seen, "session_token");
+    if (temporary) all.emplace_back("session_token");
+    return all;
+  }
+  return {};
 }
 
 std::string etcd_secret_command(const crd::Policy& policy) {
@@ -170,6 +216,7 @@ class Judge {
     for (const SeenLocation& seen : fleet_.locations) judge_location(seen);
     for (const crd::Policy& policy : fleet_.policies) judge_policy(policy);
     judge_records();
+    for (const SeenRefusal& one : fleet_.refusals) judge_refusal(one);
     std::stable_sort(health_.findings.begin(), health_.findings.end(),
                      [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
     return std::move(health_);
@@ -213,6 +260,13 @@ class Judge {
                                 edit_command(one.name_space, one.object), one.name_space});
   }
 
+  // What could not be looked at is not well for that.
+  void judge_refusal(const SeenRefusal& one) {
+    health_.findings.push_back({Severity::info, one.code, one.object,
+                                one.what + " could not be looked at: " + one_line(one.text),
+                                one_line(one.remedy), one.name_space});
+  }
+
   static std::string clock_text(const char* whose, seconds offset) {
     return fmt::format("{} is {} {} this machine's", whose,
                        human_duration(std::chrono::abs(offset)),
@@ -230,18 +284,65 @@ class Judge {
                                 kSetClock, ""});
   }
 
+  // Whoever is asked at another time than its own refuses.
+  static bool is_refused_for_clock(const SeenRepository& seen) {
+    return seen.problem_kind == ErrorKind::denied && !seen.problem.empty() && seen.clock_offset &&
+           std::chrono::abs(*seen.clock_offset) >= kClockRefused;
+  }
+
+  void judge_store_clock(const SeenRepository& seen, const crd::ObjectRef& ref) {
+    if (!is_off(seen.clock_offset)) return;
+    const std::string text = clock_text("the store's clock", *seen.clock_offset);
+    const bool refused = is_refused_for_clock(seen);
+    add(refused ? Severity::error : Severity::warning, "clock-skew", ref,
+        refused ? text + ": " + one_line(seen.problem) : text, kSetClock);
+  }
+
   void judge_problem(const crd::Location& location, const SeenRepository& seen) {
-    const std::string init = command("init " + location.ref.name, location.ref);
-    const ErrorKind kind = seen.problem_kind;
-    const bool credentials = kind == ErrorKind::denied || kind == ErrorKind::wrong_password ||
-                             kind == ErrorKind::not_found;
-    std::string remedy = seen.remedy.empty() ? init : seen.remedy;
-    if (credentials && !fleet_.without_cluster) remedy = location_secret_command(location);
-    if (kind == ErrorKind::no_repository) remedy = init;
+    if (is_refused_for_clock(seen)) return;  // said already
     // Who may not read the Secret is no reason to make it anew.
-    const char* code = seen.secret_refused ? "secret-forbidden" : problem_code(kind);
-    if (seen.secret_refused) remedy = seen.remedy;
+    const char* code = seen.secret_refused ? "secret-forbidden" : problem_code(seen.problem_kind);
+    const std::string remedy = seen.secret_refused ? seen.remedy : problem_remedy(location, seen);
     add(Severity::error, code, location.ref, one_line(seen.problem), one_line(remedy));
+  }
+
+  std::string problem_remedy(const crd::Location& location, const SeenRepository& seen) const {
+    if (seen.problem_kind == ErrorKind::no_repository) {
+      return command("init " + location.ref.name, location.ref);
+    }
+    const bool in_cluster = !fleet_.without_cluster;
+    const std::string of_secret = in_cluster ? of_its_secret(location, seen) : "";
+    if (!of_secret.empty()) return of_secret;
+    if (in_cluster && seen.problem_kind == ErrorKind::denied) {
+      return examine_command(location, " --print iam");
+    }
+    if (!seen.remedy.empty()) return seen.remedy;
+    return in_cluster ? examine_command(location) : "";
+  }
+
+  // The command for what is wrong with the Secret; empty where it is not to blame.
+  static std::string of_its_secret(const crd::Location& location, const SeenRepository& seen) {
+    Keys keys;
+    if (seen.problem_kind == ErrorKind::denied) keys = refused_keys(seen);
+    if (seen.problem_kind == ErrorKind::wrong_password) keys = {"restic_repo_password"};
+    if (seen.problem_kind == ErrorKind::not_found) keys = missing_keys(seen);
+    if (keys.empty()) return "";
+    const bool there = !seen.secret_keys.empty();
+    return there ? secret_patch_command(location, keys)
+                 : secret_command(location.ref.name_space, location.credentials, keys);
+  }
+
+  // Tries everything that the location is needed for, and says what is in the way.
+  std::string examine_command(const crd::Location& location, const std::string& flags = "") const {
+    for (const crd::Policy& policy : fleet_.policies) {
+      const SeenLocation* its = location_of(fleet_, policy);
+      if (its == nullptr || its->location.ref.name != location.ref.name ||
+          its->location.ref.name_space != location.ref.name_space) {
+        continue;
+      }
+      return command("doctor " + policy.ref.name + flags, policy.ref);
+    }
+    return of_location("check", location.ref);
   }
 
   void judge_location(const SeenLocation& seen) {
@@ -262,6 +363,7 @@ class Judge {
     const bool opened = seen.repository && seen.repository->problem.empty();
     const bool none_yet = health.init_status != "Completed" && seen.repository && !opened &&
                           seen.repository->problem_kind == ErrorKind::no_repository;
+    if (seen.repository) judge_store_clock(*seen.repository, location.ref);
     if (seen.repository && !opened && !none_yet) {
       judge_problem(location, *seen.repository);
     } else if (opened && health.init_status == "Failed") {
@@ -296,10 +398,6 @@ class Judge {
   }
 
   void judge_repository(const SeenRepository& seen, const crd::ObjectRef& ref) {
-    if (is_off(seen.clock_offset)) {
-      add(Severity::warning, "clock-skew", ref, clock_text("the store's clock", *seen.clock_offset),
-          kSetClock);
-    }
     if (seen.keys == 1) {
       add(Severity::info, "single-key", ref,
           "one password only opens the repository: if it is lost, so are the backups",
@@ -330,8 +428,28 @@ class Judge {
         fmt::format("{} snapshots, and {} are to be kept", *count, keep), backup_command(policy));
   }
 
+  // Somebody else's CronJob is not replaced by ours for that.
+  std::string schedule_command(const crd::Policy& policy, const SeenSchedule& seen) const {
+    if (!seen.foreign) return command("schedule " + policy.ref.name, policy.ref);
+    const Json spec = {{"schedule", policy.schedule}, {"suspend", policy.suspend}};
+    return patch_command(policy.ref.name_space, "cronjob " + seen.cron_job, spec);
+  }
+
+  static std::string patch_command(const std::string& name_space, const std::string& object,
+                                   const Json& spec) {
+    return fmt::format("kubectl -n {} patch {} --type merge -p {}", name_space, object,
+                       shell_word(Json({{"spec", spec}}).dump()));
+  }
+
+  // That of another policy's CronJob of ours; else whoever types it has to know.
+  std::string image_for(const crd::Policy& policy) const {
+    for (const SeenSchedule& seen : fleet_.schedules) {
+      if (seen.name_space == policy.ref.name_space && !seen.image.empty()) return seen.image;
+    }
+    return "IMAGE";
+  }
+
   void judge_schedule(const crd::Policy& policy) {
-    const std::string remedy = command("schedule " + policy.ref.name, policy.ref);
     bool scheduled = false;
     for (const SeenSchedule& seen : fleet_.schedules) {
       const bool is_its =
@@ -339,11 +457,14 @@ class Judge {
       scheduled = scheduled || is_its;
       if (!is_its || seen.drift.empty()) continue;
       add(Severity::warning, "schedule-differs", policy.ref,
-          "its CronJob is not as the policy says: " + join(seen.drift, ", "), remedy);
+          "its CronJob is not as the policy says: " + join(seen.drift, ", "),
+          schedule_command(policy, seen));
     }
     if (!fleet_.schedules_known || scheduled || policy.suspend) return;
     add(Severity::info, "not-scheduled", policy.ref,
-        "no CronJob takes its backups: nobody does, unless something outside the cluster", remedy);
+        "no CronJob takes its backups: nobody does, unless something outside the cluster",
+        command("schedule " + policy.ref.name + " --image " + shell_word(image_for(policy)),
+                policy.ref));
   }
 
   void judge_policy(const crd::Policy& policy) {
@@ -351,7 +472,8 @@ class Judge {
     if (location_of(fleet_, policy) == nullptr) {
       add(Severity::error, "no-location", policy.ref,
           fmt::format("its destination, backuplocation \"{}\", does not exist", policy.destination),
-          command("location create " + policy.destination, policy.ref));
+          command("location create " + policy.destination + " --url URL --bucket BUCKET",
+                  policy.ref));
     }
     if (health.backup_status == "Failed") {
       add(Severity::error, "backup-failed", policy.ref, failure_text(policy, health),
@@ -426,8 +548,15 @@ class Judge {
       add(Severity::warning, "secrets-unreadable", policy.ref,
           "the API server encrypts Secrets, and the last backup has no certificates and keys to "
           "read them with: set spec.certsDir to the folder that has them",
-          backup_command(policy));
+          certificates_command(policy));
     }
+  }
+
+  std::string certificates_command(const crd::Policy& policy) const {
+    const std::string backup = backup_command(policy);
+    if (fleet_.without_cluster || !policy.certs_dir.empty()) return backup;
+    return patch_command(policy.ref.name_space, policy.ref.display(), {{"certsDir", "DIR"}}) +
+           " && " + backup;
   }
 
   // Those of etcd's client, and of the last backup.

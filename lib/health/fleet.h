@@ -37,8 +37,9 @@ struct SeenRepository {
   std::string problem;                  // why it could not be opened; empty: it could
   ErrorKind problem_kind = ErrorKind::failed;
   std::string remedy;
-  bool secret_refused = false;  // the API server did not let us read its Secret
-  bool seen = false;            // what follows was, at `looked`: now, or before the problem
+  bool secret_refused = false;           // the API server did not let us read its Secret
+  std::vector<std::string> secret_keys;  // what that has a value for; empty: it was not read
+  bool seen = false;  // what follows was, at `looked`: now, or before the problem
   std::size_t keys = 0;
   std::size_t locks = 0;
   std::size_t stale_locks = 0;  // whose holders are gone
@@ -76,6 +77,19 @@ struct SeenSchedule {
   std::string name_space;
   std::string policy;
   std::vector<std::string> drift;  // what is not as the policy says: "schedule", "certsDir"
+  std::string cron_job{};          // its name
+  bool foreign = false;            // somebody else made it
+  std::string image{};             // of ours: the one with this program
+};
+
+// What the API server did not let us look at, so that nothing is said of it.
+struct SeenRefusal {
+  std::string code;        // of the finding
+  std::string name_space;  // empty: of none
+  std::string object;      // "metadatabackuppolicy/nightly"
+  std::string what;        // "its Secret of etcd"
+  std::string text;
+  std::string remedy;  // the command that grants the right
 };
 
 struct Fleet {
@@ -90,6 +104,7 @@ struct Fleet {
   std::vector<SeenSchedule> schedules;
   bool schedules_known = false;            // all of them are here, and no operator makes any
   std::vector<SeenProblem> etcd_problems;  // likewise
+  std::vector<SeenRefusal> refusals;
   std::vector<crd::Malformed> malformed;
   std::optional<std::chrono::seconds> max_age;  // instead of each policy's schedule
   // Nothing but the repositories tells of past backups: there is no API server.

@@ -147,6 +147,9 @@ std::string hint_of(int status, const std::string& code) {
   if (code == "SignatureDoesNotMatch" || code == "InvalidAccessKeyId") {
     return "check the access key and the secret key";
   }
+  if (code == "ExpiredToken" || code.starts_with("InvalidToken")) {
+    return "the keys are temporary ones, and no longer good: put newer ones in their place";
+  }
   if (code == "AuthorizationHeaderMalformed") return "set the region of the bucket";
   if (code == "PermanentRedirect" || status == 301) {
     return "the bucket is in another region: use the URL of that region";

@@ -98,6 +98,9 @@ void Monitor::keep(const Name& name, Looked looked) {
     known->second.repository.problem_kind = looked.repository.problem_kind;
     known->second.repository.remedy = looked.repository.remedy;
     known->second.repository.secret_refused = looked.repository.secret_refused;
+    known->second.repository.secret_keys = looked.repository.secret_keys;
+    known->second.repository.clock_offset = looked.repository.clock_offset;
+    known->second.refusals = looked.refusals;
     known->second.next = looked.next;
     known->second.snapshots = looked.snapshots;
     return;
@@ -126,6 +129,7 @@ Monitor::Looked Monitor::look_into(const health::Fleet& fleet, const health::See
       looked.certificates.push_back(std::move(certificate));
     }
     for (auto& problem : keys.problems) looked.etcd_problems.push_back(std::move(problem));
+    for (auto& refusal : keys.refusals) looked.refusals.push_back(std::move(refusal));
   }
   const bool opened = looked.repository.problem.empty();
   looked.next =
@@ -143,6 +147,8 @@ void Monitor::publish(health::Fleet fleet) {
     fleet.certificates.insert(fleet.certificates.end(), certificates.begin(), certificates.end());
     const auto& problems = known->second.etcd_problems;
     fleet.etcd_problems.insert(fleet.etcd_problems.end(), problems.begin(), problems.end());
+    const auto& refusals = known->second.refusals;
+    fleet.refusals.insert(fleet.refusals.end(), refusals.begin(), refusals.end());
   }
   complete_totals(fleet);
   const std::lock_guard guard(mutex_);

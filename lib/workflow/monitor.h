@@ -43,6 +43,7 @@ class Monitor {
     health::SeenRepository repository;
     std::vector<health::SeenCertificate> certificates;
     std::vector<health::SeenProblem> etcd_problems;
+    std::vector<health::SeenRefusal> refusals;
     std::vector<std::string> snapshots;  // that the policies named then
     SteadyTime next;
   };

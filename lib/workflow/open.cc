@@ -51,12 +51,6 @@ std::string named_hint(const Error& error, const crd::Location& location) {
   }
 }
 
-OpenedStore open_store_with(const Services& services, const crd::Location& location,
-                            const cluster::SecretData& keys, Caching caching) {
-  const Secret& password = require_key(keys, location.credentials, kPasswordKey);
-  return {services.open_store(location, keys, caching), password};
-}
-
 }  // namespace
 
 const Secret& require_key(const cluster::SecretData& keys, const std::string& secret,
@@ -87,7 +81,13 @@ cluster::SecretData location_keys(const Services& services, const crd::Location&
 
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching) {
-  return open_store_with(services, location, location_keys(services, location, call), caching);
+  return open_store(services, location, location_keys(services, location, call), caching);
+}
+
+OpenedStore open_store(const Services& services, const crd::Location& location,
+                       const cluster::SecretData& keys, Caching caching) {
+  const Secret& password = require_key(keys, location.credentials, kPasswordKey);
+  return {services.open_store(location, keys, caching), password};
 }
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
@@ -99,11 +99,15 @@ OpenedRepository open_repository(const Services& services, const crd::Location& 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
                                  const cluster::SecretData& keys, const Call& call,
                                  Caching caching) {
-  OpenedStore opened = open_store_with(services, location, keys, caching);
+  OpenedStore opened = open_store(services, location, keys, caching);
+  repo::Repository repository = open_repository_in(opened, services, location, call);
+  return {std::move(opened.store), std::move(repository)};
+}
+
+repo::Repository open_repository_in(const OpenedStore& opened, const Services& services,
+                                    const crd::Location& location, const Call& call) {
   try {
-    repo::Repository repository =
-        repo::Repository::open(*opened.store, opened.password, services.random, call);
-    return {std::move(opened.store), std::move(repository)};
+    return repo::Repository::open(*opened.store, opened.password, services.random, call);
   } catch (const Error& error) {
     if (location.credentials.empty()) throw;  // --repo: there is nothing with a name
     throw Error(error.kind(), error.what(), named_hint(error, location)).with(error.transport());
@@ -118,8 +122,13 @@ repo::Lock lock_for_reading(const Services& services, repo::Repository& reposito
 
 repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock& lock,
                                const Call& call) {
+  return load_index_to_read(opened.repository, lock, call);
+}
+
+repo::Index load_index_to_read(const repo::Repository& repository, const repo::Lock& lock,
+                               const Call& call) {
   std::vector<std::string> damaged;
-  repo::Index index = opened.repository.load_index(lock, call, &damaged);
+  repo::Index index = repository.load_index(lock, call, &damaged);
   for (const std::string& text : damaged) {
     log::warn("{}; what only this index knows is not found, `repair index` makes it anew", text);
   }

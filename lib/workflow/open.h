@@ -23,12 +23,18 @@ cluster::SecretData location_keys(const Services& services, const crd::Location&
 // errors   not_found: the Secret, or one of its keys; what opening the store throws
 OpenedStore open_store(const Services& services, const crd::Location& location, const Call& call,
                        Caching caching = Caching::off);
+OpenedStore open_store(const Services& services, const crd::Location& location,
+                       const cluster::SecretData& keys, Caching caching);
 
 // The repository together with the store it lives in.
 struct OpenedRepository {
   std::unique_ptr<storage::Store> store;
   repo::Repository repository;
 };
+
+// The one in a store that outlives it: the store can be asked though the repository does not open.
+repo::Repository open_repository_in(const OpenedStore& opened, const Services& services,
+                                    const crd::Location& location, const Call& call);
 
 OpenedRepository open_repository(const Services& services, const crd::Location& location,
                                  const Call& call, Caching caching = Caching::on);
@@ -42,6 +48,8 @@ repo::Lock lock_for_reading(const Services& services, repo::Repository& reposito
 
 // All that can be read of the index, for who writes nothing: on the day of need a damaged index
 // file must not stand in the way of what the others know. It is named in the log.
+repo::Index load_index_to_read(const repo::Repository& repository, const repo::Lock& lock,
+                               const Call& call);
 repo::Index load_index_to_read(const OpenedRepository& opened, const repo::Lock& lock,
                                const Call& call);
 

@@ -72,7 +72,8 @@ void look_at_certificates(const repo::Repository& repository, const repo::Index&
 }
 
 // Of the newest backup of each policy of this cluster.
-void look_into_backups(OpenedRepository& opened, const std::vector<repo::SavedSnapshot>& snapshots,
+void look_into_backups(repo::Repository& repository,
+                       const std::vector<repo::SavedSnapshot>& snapshots,
                        const std::optional<std::string>& cluster_uid, RepositoryLook& look,
                        const Call& call) {
   std::map<std::string, const repo::SavedSnapshot*> newest;
@@ -82,10 +83,10 @@ void look_into_backups(OpenedRepository& opened, const std::vector<repo::SavedSn
   }
   if (newest.empty()) return;
   try {
-    const repo::Lock none = opened.repository.unlocked(call);
-    const repo::Index index = load_index_to_read(opened, none, call);
+    const repo::Lock none = repository.unlocked(call);
+    const repo::Index index = load_index_to_read(repository, none, call);
     for (const auto& [policy, saved] : newest) {
-      look_at_certificates(opened.repository, index, *saved, look, call);
+      look_at_certificates(repository, index, *saved, look, call);
     }
   } catch (const Error& error) {
     call.require_live();
@@ -98,7 +99,8 @@ bool needs_repositories(const health::Fleet& fleet, const SurveyRequest& request
 }
 
 // A reader may not be allowed to list CronJobs, and a server may not know them: then nothing is
-// said about them. Returns whether there was an answer.
+// said about them, but what right is missing. A pod is not meant to have it. Returns whether there
+// was an answer.
 bool look_at_schedules(const Services& services, health::Fleet& fleet, const Call& call) {
   std::vector<Json> cron_jobs;
   try {
@@ -107,12 +109,20 @@ bool look_at_schedules(const Services& services, health::Fleet& fleet, const Cal
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::not_found) throw;
     log::info("{}", error.what());
+    if (error.kind() == ErrorKind::denied && !services.given) {
+      fleet.refusals.push_back({"cronjobs-forbidden", services.cluster.name_space(),
+                                "cronjobs.batch", "the CronJobs of the policies", error.what(),
+                                error.hint()});
+    }
     return false;
   }
   for (const Json& cron_job : cron_jobs) {
     health::SeenSchedule seen;
     seen.name_space = find_string(cron_job, {"metadata", "namespace"}).value_or("");
     seen.policy = find_string(cron_job, {"metadata", "labels", kPolicyLabel}).value_or("");
+    seen.cron_job = find_string(cron_job, {"metadata", "name"}).value_or("");
+    seen.foreign = !is_ours(cron_job);
+    if (!seen.foreign) seen.image = image_of(cron_job);
     for (const crd::Policy& policy : fleet.policies) {
       if (policy.ref.name != seen.policy || policy.ref.name_space != seen.name_space) continue;
       if (const health::SeenLocation* location = health::location_of(fleet, policy)) {
@@ -203,29 +213,36 @@ RepositoryLook survey_repository(const Services& services, const crd::Location& 
   RepositoryLook look;
   health::SeenRepository& seen = look.repository;
   seen.looked = services.clock.now();
-  std::optional<cluster::SecretData> keys;
+  std::optional<OpenedStore> store;
+  bool read = false;
   try {
-    keys = location_keys(services, location, bounded);
-    OpenedRepository opened = open_repository(services, location, *keys, bounded);
-    seen.keys = repo::list_keys(opened.repository, bounded).size();
-    look_at_locks(services, opened.repository, seen, bounded);
-    const std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(bounded);
+    const cluster::SecretData keys = location_keys(services, location, bounded);
+    read = true;
+    for (const auto& [name, value] : keys) {
+      if (!value.empty()) seen.secret_keys.push_back(name);
+    }
+    store = open_store(services, location, keys, Caching::on);
+    repo::Repository repository = open_repository_in(*store, services, location, bounded);
+    seen.keys = repo::list_keys(repository, bounded).size();
+    look_at_locks(services, repository, seen, bounded);
+    const std::vector<repo::SavedSnapshot> snapshots = repository.snapshots(bounded);
     for (const repo::SavedSnapshot& saved : snapshots) {
       seen.snapshots.push_back(seen_of(saved, cluster_uid));
     }
-    opened.store->list(
+    store->store->list(
         storage::FileKind::pack, [&](const storage::FileInfo& pack) { seen.bytes += pack.size; },
         bounded);
-    seen.clock_offset = opened.store->clock_offset();
     seen.seen = true;
-    look_into_backups(opened, snapshots, cluster_uid, look, bounded);
+    look_into_backups(repository, snapshots, cluster_uid, look, bounded);
   } catch (const Error& error) {
     call.require_live();
     seen.problem = error.what();
     seen.problem_kind = error.kind();
     seen.remedy = error.hint();
-    seen.secret_refused = !keys && error.kind() == ErrorKind::denied;
+    seen.secret_refused = !read && error.kind() == ErrorKind::denied;
   }
+  // Whoever refuses us for our clock says what time it is.
+  if (store) seen.clock_offset = store->store->clock_offset();
   return look;
 }
 
@@ -267,9 +284,14 @@ SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const 
     require_etcd_keys(keys, policy.etcd_creds);
   } catch (const Error& error) {
     call.require_live();
-    // Who may not read Secrets can say nothing of them.
+    // Who may not read Secrets can say nothing of them, and a pod is not meant to.
     if (error.kind() == ErrorKind::denied || error.kind() == ErrorKind::unavailable) {
       log::info("{}: {}", policy.ref.display(), error.what());
+      if (error.kind() == ErrorKind::denied && !services.given) {
+        seen.refusals.push_back({"etcd-secret-forbidden", policy.ref.name_space,
+                                 policy.ref.display(), "its Secret of etcd", error.what(),
+                                 error.hint()});
+      }
       return seen;
     }
     seen.problems.push_back({policy.ref.name_space, policy.ref.name, error.what()});
@@ -340,6 +362,7 @@ health::Fleet survey(const Services& services, const SurveyRequest& request, con
     SeenKeys keys = survey_keys(services, policy, call);
     append(fleet.certificates, std::move(keys.certificates));
     append(fleet.etcd_problems, std::move(keys.problems));
+    append(fleet.refusals, std::move(keys.refusals));
   }
   complete_totals(fleet);
   return fleet;

@@ -40,6 +40,7 @@ RepositoryLook survey_repository(const Services& services, const crd::Location& 
 struct SeenKeys {
   std::vector<health::SeenCertificate> certificates;
   std::vector<health::SeenProblem> problems;
+  std::vector<health::SeenRefusal> refusals;
 };
 
 // Of the Secret: until when its certificates are good, and why it will not open etcd.

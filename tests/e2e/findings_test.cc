@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "base/sha256.h"
 #include "e2e/faults.h"
@@ -29,6 +31,18 @@ Json with_code(const Json& document, const std::string& code) {
     if (one.at("code") == code) return one;
   }
   return nullptr;
+}
+
+// A finding whose remedy has words that only its reader knows, with those filled in.
+Json filled(Json finding, const std::map<std::string, std::string>& words) {
+  std::string remedy = finding.at("remedy");
+  for (const auto& [word, value] : words) {
+    const std::size_t at = remedy.find(word);
+    REQUIRE_MESSAGE(at != std::string::npos, remedy);
+    remedy.replace(at, word.size(), value);
+  }
+  finding["remedy"] = remedy;
+  return finding;
 }
 
 // A policy, and somebody at a shell who does what its findings say, word by word.
@@ -72,6 +86,16 @@ class Story {
 
   void write(const std::string& file, const std::string& text) const { home_.write(file, text); }
 
+  // A program that is found before the machine's own.
+  void write_program(const std::string& name, const std::string& script) const {
+    write("bin/" + name, script);
+    fs::permissions(home_ / "bin" / name, fs::perms::owner_all);
+  }
+
+  fs::path path(const std::string& file) const { return home_ / file; }
+
+  std::string read(const std::string& file) const { return read_text(home_ / file); }
+
   Json status(const std::vector<std::string>& flags = {"--deep"}) const {
     std::vector<std::string> args = {"status", name_, "-o", "json", "--fail-on", "never"};
     args.insert(args.end(), flags.begin(), flags.end());
@@ -91,12 +115,30 @@ class Story {
     REQUIRE_MESSAGE(found.is_object(), status(flags).dump(2));
     CHECK(found.at("severity") == severity);
     CHECK_MESSAGE(has(found.at("message").get<std::string>(), text), found.dump(2));
-    std::vector<std::string> args = {"status", name_};
-    args.insert(args.end(), flags.begin(), flags.end());
-    const RunResult table = plane_.kubedr(args);
-    CHECK(has(table.out, found.at("message").get<std::string>()));
-    if (severity == "error") CHECK(table.exit.code == 5);
+    const auto code_with = [&](const std::vector<std::string>& more) {
+      std::vector<std::string> args = {"status", name_};
+      args.insert(args.end(), flags.begin(), flags.end());
+      args.insert(args.end(), more.begin(), more.end());
+      const RunResult table = plane_.kubedr(args);
+      CHECK(has(table.out, found.at("message").get<std::string>()));
+      return table.exit.code;
+    };
+    const bool any_error = is_any(flags, {"error"});
+    CHECK(code_with({}) == (any_error ? 5 : 0));
+    CHECK(code_with({"--fail-on", "warning"}) == (is_any(flags, {"error", "warning"}) ? 5 : 0));
+    if (severity == "error") CHECK(any_error);
     return found;
+  }
+
+  // Whether there is a finding of one of these severities.
+  bool is_any(const std::vector<std::string>& flags,
+              const std::vector<std::string>& severities) const {
+    const Json document = status(flags);
+    const Json& findings = document.at("findings");
+    return std::any_of(findings.begin(), findings.end(), [&](const Json& one) {
+      return std::find(severities.begin(), severities.end(), one.at("severity")) !=
+             severities.end();
+    });
   }
 
   // Types the remedy, `more` behind it, in a folder with what it may name; then it must be gone.
@@ -121,8 +163,7 @@ class Story {
 
   // What `kubectl edit` opens: it changes the object as sed says.
   void write_editor(const std::string& script) const {
-    write("bin/editor", fmt::format("#!/bin/sh\nsed -i '{}' \"$1\"\n", script));
-    fs::permissions(home_ / "bin/editor", fs::perms::owner_all);
+    write_program("editor", fmt::format("#!/bin/sh\nsed -i '{}' \"$1\"\n", script));
   }
 
   std::unique_ptr<storage::Store> bucket() const {
@@ -291,13 +332,106 @@ TEST_CASE("finding: credentials of a location that are wrong or not there") {
   story.init();
   story.backup();
   story.write_location_keys();
+  const auto keys_there = [&] { return story.plane().get("secret", "refused-creds").at("data"); };
+  story.change_secret("refused-creds", "region", "us-east-1");
   story.change_secret("refused-creds", "secret_key", "not-the-one-it-should-be");
-  story.check_mended(story.check_there("credentials-refused", "error", "SignatureDoesNotMatch"));
+  Json found = story.check_there("credentials-refused", "error", "SignatureDoesNotMatch");
+  CHECK_FALSE(has(found.at("remedy").get<std::string>(), "session_token"));
+  story.check_mended(found);
+  CHECK(keys_there().size() == 4);  // what was not to blame is there still
   story.change_secret("refused-creds", "restic_repo_password", "not the one it should be");
   story.check_mended(story.check_there("wrong-password", "error", "wrong password"));
+  CHECK(keys_there().size() == 4);
+  set_key(story.plane(), "refused-creds", "secret_key", std::nullopt);
+  found = story.check_there("credentials-missing", "error", "has no key \"secret_key\"");
+  CHECK_FALSE(has(found.at("remedy").get<std::string>(), "--from-file=access_key"));
+  story.check_mended(found);
+  CHECK(keys_there().size() == 4);
   story.kubectl({"delete", "secret", "refused-creds"});
   story.check_mended(
       story.check_there("credentials-missing", "error", "secret \"refused-creds\" not found"));
+}
+
+TEST_CASE("finding: temporary keys that are no longer good, or may too little") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("temporary");
+  story.init();
+  story.backup();
+  const Json iam = parsed(story.plane().kubedr({"doctor", "temporary", "--print", "iam"}));
+  const auto allow = [&](const Json& policy) {
+    for (const auto& [key, value] : temporary_keys(story.plane().s3(), policy)) {
+      set_key(story.plane(), "temporary-creds", key, value);
+      story.write(key, value);
+    }
+  };
+  allow(iam);
+  CHECK(story.finding("credentials-refused").is_null());
+  set_key(story.plane(), "temporary-creds", "session_token", "not-a-token");
+  Json found = story.check_there("credentials-refused", "error", "InvalidTokenId");
+  CHECK(has(found.at("remedy").get<std::string>(), "--from-file=session_token"));
+  story.check_mended(found);
+  // One that belongs to others needs another all the same.
+  set_key(story.plane(), "temporary-creds", "secret_key", "not-the-one-it-should-be");
+  found = story.check_there("credentials-refused", "error", "SignatureDoesNotMatch");
+  CHECK(has(found.at("remedy").get<std::string>(), "--from-file=session_token"));
+  story.check_mended(found);
+
+  Json less = iam;
+  for (Json& statement : less.at("Statement")) statement["Action"] = {"s3:PutObject"};
+  allow(less);
+  found = story.check_there("credentials-refused", "error", "AccessDenied");
+  CHECK(has(found.at("remedy").get<std::string>(), "kubectl kubedr doctor temporary --print iam"));
+  // What it prints is what the keys are to be allowed.
+  story.type(found.at("remedy").get<std::string>() + " > policy.json");
+  allow(parse_json(story.read("policy.json"), "policy.json"));
+  CHECK(story.finding("credentials-refused").is_null());
+}
+
+TEST_CASE("finding: a store whose certificate nobody trusts") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const S3Server secure(S3Server::Scheme::https);
+  const Story story("untrusted");
+  story.plane().add_location("untrusted", secure.url());
+  story.change_secret("untrusted-creds", "ca.crt", secure.ca_pem());
+  story.init();
+  story.backup();
+  story.change_secret("untrusted-creds", "ca.crt", Certificates().ca_pem());
+  const Json found = story.check_there("credentials-refused", "error", "is not trusted");
+  CHECK_FALSE(has(found.at("remedy").get<std::string>(), "access_key"));
+  story.write("ca.crt", secure.ca_pem());
+  story.check_mended(found);
+  story.backup();
+}
+
+TEST_CASE("finding: what the API server did not let us look at") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("unseen");
+  story.init();
+  story.backup();
+  // A reader of the resources, and of nothing else.
+  story.kubectl({"create", "role", "resources", "--verb=get,list",
+                 "--resource=backuplocations.kubedr.catalogicsoftware.com,"
+                 "metadatabackuppolicies.kubedr.catalogicsoftware.com,"
+                 "metadatabackuprecords.kubedr.catalogicsoftware.com"});
+  story.kubectl({"create", "rolebinding", "resources", "--role=resources", "--user=reader"});
+  const auto found = [&](const std::string& code) -> Json {
+    const RunResult result = story.plane().kubedr(
+        {"status", "unseen", "--deep", "-o", "json", "--fail-on", "never"}, "reader");
+    return result.ok() ? with_code(parse_json(result.out, "status"), code) : Json(code);
+  };
+  REQUIRE(eventually([&] { return found("secret-forbidden").is_object(); }));
+  for (const auto& [code, severity, text] : {std::tuple{"cronjobs-forbidden", "info", "cronjobs"},
+                                             {"etcd-secret-forbidden", "info", "unseen-etcd"},
+                                             {"secret-forbidden", "error", "unseen-creds"}}) {
+    CAPTURE(std::string(code));
+    const Json one = found(code);
+    REQUIRE(one.is_object());
+    CHECK(one.at("severity") == severity);
+    CHECK_MESSAGE(has(one.at("message").get<std::string>(), text), one.dump());
+    story.type(one.at("remedy"));
+    // The authorizer learns of it a moment later.
+    CHECK(eventually([&] { return found(code).is_null(); }));
+  }
 }
 
 TEST_CASE("finding: the Secret of etcd lacks a key, or has one of another certificate") {
@@ -353,12 +487,13 @@ TEST_CASE("finding: a certificate of etcd's client expires, or has") {
   CHECK_FALSE(has(story.status().dump(), "client.crt in secret expiring-etcd"));
 }
 
-TEST_CASE("finding: a certificate in the last backup expires") {
+TEST_CASE("finding: a certificate in the last backup expires, or has") {
   KUBEDR_NEEDS("kube-apiserver");
   const TempDir pki;
   const Certificates authority;
   const auto issue = [&](std::chrono::hours valid) {
     CertificateRequest request{"kube-apiserver"};
+    request.valid_from = -std::chrono::hours(24 * 30);
     request.valid_until = valid;
     return authority.issue(request).certificate_pem;
   };
@@ -366,20 +501,17 @@ TEST_CASE("finding: a certificate in the last backup expires") {
   const Story story("old-pki", {{"certsDir", pki.path().string()}});
   story.init();
   story.backup();
-  const auto told = [&] { return has(story.status().dump(), "apiserver.crt of the last backup"); };
-  CHECK(told());
-  const Json document = story.status();
-  Json found;
-  for (const Json& one : document.at("findings")) {
-    if (has(one.at("message").get<std::string>(), "apiserver.crt of the last")) found = one;
-  }
-  REQUIRE(found.is_object());
-  CHECK(found.at("code") == "certificate-expires");
-  CHECK(found.at("severity") == "warning");
-  CHECK(has(found.at("message").get<std::string>(), "expires in 2d23h"));
+  Json found = story.check_there("certificate-expires", "warning",
+                                 "apiserver.crt of the last backup expires in 2d23h");
   pki.write("apiserver.crt", issue(std::chrono::hours(24 * 365)));
-  story.type(found.at("remedy"));
-  CHECK_FALSE(told());
+  story.check_mended(found);
+  pki.write("apiserver.crt", issue(-std::chrono::hours(2)));
+  story.backup();
+  // Backups are taken with another: this one is as good as it was.
+  found = story.check_there("certificate-expired", "warning",
+                            "apiserver.crt of the last backup has expired 120m ago");
+  pki.write("apiserver.crt", issue(std::chrono::hours(24 * 365)));
+  story.check_mended(found);
 }
 
 TEST_CASE("finding: more snapshots than the policy keeps") {
@@ -399,6 +531,7 @@ TEST_CASE("finding: a policy is suspended") {
   story.backup();
   story.patch_spec({{"suspend", true}});
   story.check_mended(story.check_there("suspended", "warning", "backups are suspended", {}));
+  CHECK(story.plane().kubedr({"status", "asleep", "--fail-on", "warning"}).exit.code == 0);
 }
 
 TEST_CASE("finding: a CronJob is not as its policy says") {
@@ -412,14 +545,80 @@ TEST_CASE("finding: a CronJob is not as its policy says") {
   story.check_mended(story.check_there("schedule-differs", "warning", "policy says: schedule", {}));
 }
 
+TEST_CASE("finding: a CronJob that somebody else made is not as its policy says") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("theirs");
+  story.init();
+  story.backup();
+  story.plane().apply(fmt::format(R"(
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: theirs-backup-cronjob
+  namespace: {}
+  labels: {{kubedr.type: backup, kubedr.backup-policy: theirs}}
+spec:
+  schedule: "0 1 * * *"
+  suspend: true
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{{name: theirs-kcx-backup, image: kubedrutil}}]
+)",
+                                  kNamespace));
+  story.check_mended(
+      story.check_there("schedule-differs", "warning", "policy says: schedule, suspend", {}), "",
+      {});
+  const Json cron_job = story.plane().get("cronjob", "theirs-backup-cronjob");
+  CHECK(cron_job.at("spec").at("schedule") == "*/10 * * * *");
+  const Json& pod = cron_job.at("spec").at("jobTemplate").at("spec").at("template").at("spec");
+  CHECK(pod.at("containers")[0].at("image") == "kubedrutil");  // theirs still
+}
+
 TEST_CASE("finding: nobody in the cluster takes a policy's backups") {
   KUBEDR_NEEDS("kube-apiserver");
   const Story story("by-nobody");
   story.init();
   story.backup();
+  story.kubectl({"delete", "cronjobs", "--all"});       // of other stories
   CHECK(story.finding("not-scheduled", {}).is_null());  // advice is for who looks closely
-  story.check_mended(story.check_there("not-scheduled", "info", "no CronJob takes its backups"),
-                     "--image registry.example.com/kubectl-kubedr:1");
+  const std::string image = "registry.example.com/kubectl-kubedr:2";
+  story.check_mended(
+      filled(story.check_there("not-scheduled", "info", "no CronJob takes its backups"),
+             {{"IMAGE", image}}));
+  // One policy's image does for the next.
+  const Story next("by-nobody-yet");
+  next.init();
+  next.backup();
+  next.check_mended(next.check_there("not-scheduled", "info", "no CronJob takes its backups"));
+  const Json cron_job = next.plane().get("cronjob", "by-nobody-yet-backup-cronjob");
+  CHECK(has(cron_job.dump(), image));
+}
+
+TEST_CASE("finding: an init was killed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Story story("cut-off");
+  ByteProxy proxy(story.plane().s3().port());
+  story.plane().add_location("cut-off", fmt::format("http://127.0.0.1:{}", proxy.port()));
+  ProxyRules slow;
+  slow.delay = std::chrono::seconds(10);
+  proxy.set(slow);
+  Process init = start_kubedr(
+      {"init", "cut-off", "--kubeconfig=" + story.plane().api().kubeconfig().string()});
+  REQUIRE(eventually([&] {
+    const Json location = story.plane().get("backuplocation", "cut-off");
+    return find_string(location, {"status", "initStatus"}).value_or("") == "Initializing";
+  }));
+  init.kill(SIGKILL);
+  REQUIRE(init.wait(std::chrono::seconds(20)));
+  proxy.set({});
+  story.check_mended(
+      story.check_there("not-initialized", "error", "an init was started and has not ended", {}),
+      "", {});
+  story.backup();
+  story.plane().add_location("cut-off");  // its proxy goes, and others look at all locations
 }
 
 TEST_CASE("finding: an init failed, with and without a repository there") {
@@ -449,7 +648,8 @@ TEST_CASE("finding: the repository is gone, damaged, or of a kind that nobody kn
   Bytes flipped = sound;
   flipped[flipped.size() / 2] ^= 1;
   replace(flipped);
-  story.check_there("repository-unusable", "error", "config");
+  const Json unusable = story.check_there("repository-unusable", "error", "config");
+  CHECK(has(unusable.at("remedy").get<std::string>(), "bring config and keys/ back from a copy"));
   replace(sound);
   CHECK(story.finding("repository-unusable").is_null());
 
@@ -488,9 +688,12 @@ TEST_CASE("finding: a store that is away") {
   story.init();
   story.backup();
   plane.s3().stop();
-  story.check_there("repository-unreachable", "error", "refused");
+  const Json found = story.check_there("repository-unreachable", "error", "refused");
+  // What is to be mended is not ours: its command tells whether all is well again.
+  CHECK(has(found.at("remedy").get<std::string>(), "kubectl kubedr doctor away"));
+  CHECK(plane.kubedr({"doctor", "away"}).exit.code == 5);
   plane.s3().restart();
-  CHECK(story.finding("repository-unreachable").is_null());
+  story.check_mended(found);
 }
 
 TEST_CASE("finding: a policy whose location is gone, and one whose schedule says nothing") {
@@ -501,10 +704,10 @@ TEST_CASE("finding: a policy whose location is gone, and one whose schedule says
   story.write_location_keys();
   story.patch_spec({{"destination", "nowhere"}});
   story.check_mended(
-      story.check_there("no-location", "error", "backuplocation \"nowhere\"", {}),
-      "--url " + story.plane().s3().url() +
-          " --bucket homeless --access-key-file access_key --secret-key-file secret_key"
-          " --new-password-file restic_repo_password");
+      filled(story.check_there("no-location", "error", "backuplocation \"nowhere\"", {}),
+             {{"URL", story.plane().s3().url()}, {"BUCKET", "homeless"}}),
+      "--access-key-file access_key --secret-key-file secret_key"
+      " --new-password-file restic_repo_password");
   story.patch_spec({{"schedule", "61 * * * *"}});
   story.write_editor("s/61 \\* /1 * /");
   story.check_mended(story.check_there("bad-schedule", "error", "61", {}));
@@ -514,28 +717,51 @@ TEST_CASE("finding: an object that nobody can read") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane plane;
   const Story story("legible", {}, plane);
-  const RunResult loosened = plane.api().kubectl(
-      {"patch", "crd", "metadatabackuppolicies.kubedr.catalogicsoftware.com", "--type=json", "-p",
-       R"([{"op": "remove",
-            "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/required"}])"});
-  REQUIRE_MESSAGE(loosened.ok(), loosened.err);
-  const std::string object = R"(
-apiVersion: kubedr.catalogicsoftware.com/v1alpha1
-kind: MetadataBackupPolicy
-metadata: {name: illegible, namespace: kubedr-system}
-spec: {schedule: "@daily"}
-)";
-  CHECK(eventually([&] { return plane.api().kubectl({"apply", "-f", "-"}, object).ok(); }));
-  // Asked for without a name: it is not one that could be found by it.
-  const auto found = [&]() -> Json {
-    const RunResult result = plane.kubedr({"status", "-o", "json", "--fail-on", "never"});
-    return with_code(parsed(result), "malformed-object");
+  story.init();
+  story.backup();
+  const std::string snapshot =
+      plane.get("metadatabackuppolicy", "legible").at("status").at("snapshotId");
+
+  struct Case {
+    std::string kind;
+    std::string plural;
+    std::string spec;
+    std::string edit;  // as sed knows it
   };
-  REQUIRE_MESSAGE(found().is_object(), plane.kubedr({"status", "-o", "json"}).out);
-  CHECK(found().at("object") == "metadatabackuppolicy/illegible");
-  story.write_editor("s/^  schedule/  destination: legible\\n  schedule/");
-  story.check_mended(found());
-  CHECK(found().is_null());
+
+  for (const Case& one :
+       {Case{"MetadataBackupPolicy", "metadatabackuppolicies", R"({schedule: "@daily"})",
+             "s/^  schedule/  destination: legible\\n  schedule/"},
+        Case{"BackupLocation", "backuplocations",
+             fmt::format(R"({{url: "{}", bucketName: legible}})", plane.s3().url()),
+             "s/^  bucketName/  credentials: legible-creds\\n  bucketName/"},
+        Case{"MetadataBackupRecord", "metadatabackuprecords",
+             "{policy: legible, backuploc: legible}",
+             "s/^  policy/  snapshotId: " + snapshot + "\\n  policy/"}}) {
+    CAPTURE(one.kind);
+    const RunResult loosened = plane.api().kubectl(
+        {"patch", "crd", one.plural + ".kubedr.catalogicsoftware.com", "--type=json", "-p",
+         R"([{"op": "remove",
+              "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/required"}])"});
+    REQUIRE_MESSAGE(loosened.ok(), loosened.err);
+    const std::string object = fmt::format(
+        "apiVersion: kubedr.catalogicsoftware.com/v1alpha1\nkind: {}\n"
+        "metadata: {{name: illegible, namespace: {}}}\nspec: {}\n",
+        one.kind, kNamespace, one.spec);
+    CHECK(eventually([&] { return plane.api().kubectl({"apply", "-f", "-"}, object).ok(); }));
+    // Asked for without a name: it is not one that could be found by it.
+    const auto found = [&]() -> Json {
+      const RunResult result = plane.kubedr({"status", "-o", "json", "--fail-on", "never"});
+      return with_code(parsed(result), "malformed-object");
+    };
+    const Json malformed = found();
+    REQUIRE_MESSAGE(malformed.is_object(), plane.kubedr({"status", "-o", "json"}).out);
+    CHECK(malformed.at("severity") == "error");
+    CHECK(has(malformed.at("object").get<std::string>(), "/illegible"));
+    story.write_editor(one.edit);
+    story.type(malformed.at("remedy"));
+    CHECK(found().is_null());
+  }
 }
 
 TEST_CASE("finding: what retention stumbles over") {
@@ -633,8 +859,27 @@ TEST_CASE("finding: the clocks of the API server and of S3 differ from ours") {
   found = skews(seen_by("-10m"));
   REQUIRE(found.size() == 2);
   CHECK(has(found.at("apiserver"), " ahead of this machine's"));
-  // The remedy is the right time.
-  CHECK(skews(seen_by("+0m")).empty());
+  // Off by so much that S3 refuses: it is not the keys that are to blame.
+  for (const auto& [clock, text] : {std::pair{"+20m", "20m behind"}, {"-20m", " ahead of"}}) {
+    const Json document = seen_by(clock);
+    found = skews(document);
+    CHECK(has(found.at("backuplocation/clocks"), text));
+    CHECK(has(found.at("backuplocation/clocks"), "RequestTimeTooSkewed"));
+    CHECK(std::count_if(document.begin(), document.end(), [](const Json& one) {
+            return one.at("severity") == "error" && one.at("code") != "backup-late";
+          }) == 1);
+  }
+  // The remedy is the right time, as it comes from elsewhere to those who ask for it.
+  story.write("clock", "+20m");
+  story.write_program("timedatectl", fmt::format("#!/bin/sh\ntest \"$*\" = 'set-ntp true'\n"
+                                                 "printf +0m > {}\n",
+                                                 story.path("clock").string()));
+  const Json document = seen_by(story.read("clock"));
+  const auto one = std::find_if(document.begin(), document.end(),
+                                [](const Json& each) { return each.at("code") == "clock-skew"; });
+  REQUIRE(one != document.end());
+  story.type(one->at("remedy"));
+  CHECK(skews(seen_by(story.read("clock"))).empty());
 }
 
 TEST_CASE("finding: encrypted Secrets, and no certificates beside them") {
@@ -655,6 +900,9 @@ resources:
   story.backup();
   const Json found =
       story.check_there("secrets-unreadable", "warning", "the API server encrypts Secrets");
-  story.patch_spec({{"certsDir", (folder / "enc").string()}});
-  story.check_mended(found);
+  story.check_mended(filled(found, {{"DIR", (folder / "enc").string()}}));
+  // One that was taken without those that the policy names.
+  story.backup({"--no-certs"});
+  story.check_mended(
+      story.check_there("secrets-unreadable", "warning", "the API server encrypts Secrets"));
 }
