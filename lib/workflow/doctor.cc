@@ -82,7 +82,8 @@ std::string bucket_and_prefix(const std::string& url) {
   return place;
 }
 
-// Every verb that a backup uses, and none besides; only `init` makes a bucket.
+// Every verb that a backup uses, and none besides; only `init` makes a bucket. A bucket's region is
+// asked for where none is given: not every store names it when it refuses another's.
 std::vector<Json> iam_policy(const std::string& url) {
   const std::string place = bucket_and_prefix(url);
   if (place.empty()) return {};
@@ -173,6 +174,7 @@ class Doctor {
       std::size_t asked = 0;
       std::size_t granted = 0;
       for (const Json& role : report_.rbac) {
+        const std::string remedy = binding_command(role);
         for (const cluster::Permission& permission : permissions_of(role)) {
           const bool foreign =
               permission.resource == "secrets" &&
@@ -181,22 +183,33 @@ class Doctor {
           const bool spared = permission.verb == "watch";
           if (foreign || spared) continue;
           ++asked;
-          granted += is_granted(permission) ? 1U : 0U;
+          granted += is_granted(permission, remedy) ? 1U : 0U;
         }
       }
       return fmt::format("{} of {} rights that a backup uses are granted", granted, asked);
     });
   }
 
-  bool is_granted(const cluster::Permission& permission) {
+  // For who may give rights: the role as it is now, then who holds it.
+  std::string binding_command(const Json& role) const {
+    const std::string name = role.at("metadata").at("name").get<std::string>();
+    const bool everywhere = role.at("kind") == "ClusterRole";
+    const std::string space = "-n " + policy_.ref.name_space;
+    return fmt::format(
+        "kubectl kubedr doctor {0} --print rbac {1} | kubectl apply -f - && "
+        "kubectl {2}create {3}binding {4}-USER --{3}={4} --user=USER",
+        policy_.ref.name, space, everywhere ? "" : space + " ", everywhere ? "clusterrole" : "role",
+        name);
+  }
+
+  bool is_granted(const cluster::Permission& permission, const std::string& remedy) {
     if (s_.cluster.may(permission, call_.within(kPatience)).value_or(true)) return true;
     const bool needed = is_needed(permission);
     add(needed ? Verdict::error : Verdict::warning, "rbac", "apiserver",
         fmt::format("may not {}: {}", display(permission),
                     needed ? "no backup is possible"
                            : "a backup is taken without it, and says what is missing"),
-        fmt::format("kubectl kubedr install makes the role {}: bind it to who takes backups",
-                    kBackupRole));
+        remedy);
     return false;
   }
 
@@ -210,19 +223,23 @@ class Doctor {
         })) {
       return;
     }
-    std::optional<OpenedRepository> repository;
-    const bool opens = attempt("repository", object, [&](const Call& call) {
-      repository.emplace(open_repository(s_, location, call, Caching::off));
-      return fmt::format("the password opens it, format version {}",
-                         repository->repository.config().version);
+    std::optional<repo::Repository> repository;
+    attempt("repository", object, [&](const Call& call) {
+      repository.emplace(open_repository_in(*opened, s_, location, call));
+      return fmt::format("the password opens it, format version {}", repository->config().version);
     });
-    if (!opens) return;
-    use_verbs(*repository->store, object);
+    if (repository) use_repository(*repository, *opened->store, object);
+    // Whoever refuses us for our clock says what time it is.
+    examine_clock("clock-store", object, "the store's clock", opened->store->clock_offset());
+  }
+
+  void use_repository(repo::Repository& repository, storage::Store& store,
+                      const std::string& object) {
+    use_verbs(store, object);
     attempt("lock", object, [&](const Call& call) {
-      repository->repository.lock_shared(s_.owner, {}, call).release(call);
+      repository.lock_shared(s_.owner, {}, call).release(call);
       return "a lock can be taken and removed";
     });
-    examine_clock("clock-store", object, "the store's clock", repository->store->clock_offset());
   }
 
   // On a pack that no index names: who meets it before it is gone takes it for the leftover of a
