@@ -244,6 +244,17 @@ TEST_CASE("metrics: lost totals are counted anew from the repository, by a backu
 
   // They outlive records and events.
   plane.api().kubectl({"-n", kNamespace, "delete", "events", "--all"});
+  const Json records = plane.list("metadatabackuprecords");
+  std::size_t deleted = 0;
+  for (const Json& record : records) {
+    if (record.at("spec").at("policy") != "forgetful") continue;
+    const std::string name = record.at("metadata").at("name");
+    deleted += plane.api().kubectl({"-n", kNamespace, "delete", "metadatabackuprecord", name}).ok()
+                   ? 1U
+                   : 0U;
+  }
+  CHECK(deleted == 3);
+  CHECK(totals_of(plane, "forgetful") == after);
   REQUIRE(policy.backup().ok());
   CHECK(totals_of(plane, "forgetful").succeeded == 4);
 }

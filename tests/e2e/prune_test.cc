@@ -340,8 +340,11 @@ TEST_CASE("retention: a prune that fails is a finding until one works; backups s
   };
   const std::set<std::string> before = packs();
   REQUIRE(restic("0.18", {"backup", "/etc/hostname", "--tag", "mine"}, env).ok());
+  std::vector<std::string> lost;
   for (const std::string& id : packs()) {
-    if (before.count(id) == 0) store->remove({storage::FileKind::pack, id}, call);
+    if (before.count(id) != 0) continue;
+    store->remove({storage::FileKind::pack, id}, call);
+    lost.push_back(id);
   }
 
   for (int number = 0; number < 2; ++number) {
@@ -357,6 +360,9 @@ TEST_CASE("retention: a prune that fails is a finding until one works; backups s
   }
   const RunResult shown = plane.kubedr({"status", "backuplocation/" + name});
   CHECK(has(shown.out, "a prune after a backup failed: "));
+  CHECK(has(shown.out, "what snapshots need is not all there: tree "));
+  CHECK(std::any_of(lost.begin(), lost.end(),
+                    [&](const std::string& pack) { return has(shown.out, pack); }));
   CHECK(has(shown.out, "kubectl kubedr prune --location " + name));
 
   // The remedy says itself what is in its way.

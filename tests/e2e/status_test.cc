@@ -268,6 +268,45 @@ TEST_CASE("status: several contexts share one table, and one that is away hides 
                        "--contexts cannot be given");
 }
 
+TEST_CASE("status: a cluster that did not answer is no finding any more once it does") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& here = ControlPlane::shared();
+  ControlPlane there;
+  const TempDir folder;
+  const auto kubeconfig = folder.write(
+      "both.yaml",
+      fmt::format(R"(apiVersion: v1
+kind: Config
+contexts:
+- {{name: here, context: {{cluster: here, user: admin}}}}
+- {{name: there, context: {{cluster: there, user: admin}}}}
+clusters:
+- {{name: here, cluster: {{server: "{}", certificate-authority-data: {}}}}}
+- {{name: there, cluster: {{server: "{}", certificate-authority-data: {}}}}}
+users:
+- {{name: admin, user: {{token: {}}}}}
+)",
+                  here.api().url(), to_base64(as_bytes(here.api().ca_pem())), there.api().url(),
+                  to_base64(as_bytes(there.api().ca_pem())), KubeApi::token("admin")));
+  const auto unanswered = [&](int code) {
+    const RunResult result =
+        test::kubedr({"status", "--contexts", "here,there", "--fail-on", "never", "-o", "json",
+                      "--request-timeout", "20s", "--kubeconfig=" + kubeconfig.string()});
+    CHECK_MESSAGE(result.exit.code == code, result.err);
+    std::vector<std::string> objects;
+    const Json document = parse_json(result.out, "stdout");
+    for (const Json& one : document.at("findings")) {
+      if (one.at("code") == "cluster-unanswered") objects.push_back(one.at("object"));
+    }
+    return objects;
+  };
+  CHECK(unanswered(0).empty());
+  there.api().stop();
+  CHECK(unanswered(20) == std::vector<std::string>{"context/there"});
+  there.api().restart();
+  CHECK(unanswered(0).empty());
+}
+
 TEST_CASE("status --watch: appended in a pipe, in place on a terminal, until it is interrupted") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
