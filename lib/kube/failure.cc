@@ -102,8 +102,8 @@ std::string grant(const Target& target, const std::string& message) {
   // One Secret, not all that there are.
   const bool only_this = target.resource == "secrets" && verb == "get";
   const std::string part = only_this ? target.name : target.subresource;
-  const std::string name = fmt::format("kubedr-{}-{}{}{}", verb, target.resource,
-                                       part.empty() ? "" : "-", shell_word(part));
+  const std::string name = shell_word(
+      fmt::format("kubedr-{}-{}{}{}", verb, target.resource, part.empty() ? "" : "-", part));
   const std::string names = only_this ? " --resource-name=" + shell_word(target.name) : "";
   return fmt::format(
       "kubectl {0}create {1} {2} --verb={3} --resource={4}{5} && "
