@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
@@ -170,7 +171,9 @@ TEST_CASE("install: a dry run makes nothing, and kubectl applies what it prints"
   };
   const Json by_kubectl = there();
   CHECK(by_kubectl.size() > 10);
-  install({});
+  const std::string installed = install({});
+  CHECK(std::count(installed.begin(), installed.end(), '\n') ==
+        static_cast<std::ptrdiff_t>(by_kubectl.size()));
   CHECK(there() == by_kubectl);
   const std::string again = install({});
   CHECK_MESSAGE(!has(again, "configured"), again);
