@@ -51,7 +51,8 @@ class Shell {
  private:
   bool press(const std::string& keys, const std::string& expected);
   void drop_line();
-  std::string fresh() const;  // on the screen since the last keys, without colours, bells and the like
+  // On the screen since the last keys, without colours, bells and the like.
+  std::string fresh() const;
   bool shows(const std::string& text) const;
 
   Process process_;
