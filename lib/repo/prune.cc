@@ -426,6 +426,8 @@ class Repacker {
         sealer.seal(entry.blob, repository_.load_blob(plan_.index, entry.blob, call), out);
       }
     }
+    const std::lock_guard guard(mutex_);
+    progress_(bytes.size());
   }
 
   bool must_compress(const PackEntry& entry) const {
@@ -445,7 +447,6 @@ class Repacker {
                              storage::SaveMode::replace, call);
     const std::lock_guard guard(mutex_);
     stored_.push_back({pack.id, std::move(pack.entries)});
-    progress_(pack.bytes.size());
     buffers_.give(std::move(pack.bytes));
   }
 

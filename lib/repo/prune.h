@@ -84,7 +84,7 @@ PruneFigures rehearse_prune(const Repository& repository, const Lock& lock,
                             const PruneOptions& options, const std::vector<SnapshotId>& forgotten,
                             const Call& call);
 
-// Told of bytes repacked, for a progress line; by one thread at a time.
+// Told of bytes of packs that were repacked, for a progress line; by one thread at a time.
 using PruneProgress = std::function<void(std::uint64_t bytes)>;
 
 // Carries a plan out in restic's order: unreferenced packs go; used blobs of repacked packs are

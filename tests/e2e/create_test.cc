@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
@@ -141,6 +142,41 @@ TEST_CASE("create: a dry run prints what kubectl apply takes, and makes nothing"
   CHECK(policy.at("kind") == "List");
   plane.apply(policy.dump());
   CHECK(plane.get("metadatabackuppolicy", "dry").at("spec").at("destination") == "dry");
+}
+
+TEST_CASE("install: a dry run makes nothing, and kubectl applies what it prints") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const EtcdServer etcd;
+  const KubeApi api(etcd);
+  const auto install = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"install", "--metrics", "--image", "example.com/image",
+                                 "--kubeconfig", api.kubeconfig().string()});
+    const RunResult result = test::kubedr(flags);
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    return result.out;
+  };
+  const std::string printed = install({"--dry-run=client", "-o", "yaml"});
+  CHECK_FALSE(api.kubectl({"get", "namespace", kNamespace}).ok());
+  CHECK(api.kubectl({"get", "crds", "-o", "name"}).out.empty());
+  const RunResult applied = api.kubectl({"apply", "-f", "-"}, printed);
+  REQUIRE_MESSAGE(applied.ok(), applied.err);
+  // All of it, but for what tells who wrote it when.
+  const auto there = [&] {
+    Json list = parsed(api.kubectl({"get", "-f", "-", "-o", "json"}, printed));
+    for (Json& object : list.at("items")) {
+      object.at("metadata").erase("managedFields");
+      object.at("metadata").erase("resourceVersion");
+    }
+    return list.at("items");
+  };
+  const Json by_kubectl = there();
+  CHECK(by_kubectl.size() > 10);
+  const std::string installed = install({});
+  CHECK(std::count(installed.begin(), installed.end(), '\n') ==
+        static_cast<std::ptrdiff_t>(by_kubectl.size()));
+  CHECK(there() == by_kubectl);
+  const std::string again = install({});
+  CHECK_MESSAGE(!has(again, "configured"), again);
 }
 
 TEST_CASE("create: what is there already, or could not work, is refused and nothing is made") {

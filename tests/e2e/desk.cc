@@ -67,6 +67,17 @@ void Shell::check(const std::string& keys, const std::string& expected) {
   drop_line();
 }
 
+void Shell::check_quiet(const std::string& keys, const std::string& line) {
+  CAPTURE(keys);
+  bool quiet = false;
+  // A prompt of before may come late.
+  for (int tries = 0; tries < 5 && !quiet; ++tries) {
+    quiet = press(keys, line) && !shows("\n");
+    CHECK_MESSAGE((quiet || tries < 4), fresh());
+    drop_line();
+  }
+}
+
 bool Shell::press(const std::string& keys, const std::string& expected) {
   seen_ = process_.screen().size();
   process_.type(keys);
@@ -83,7 +94,7 @@ void Shell::drop_line() {
 }
 
 std::string Shell::fresh() const {
-  static const std::regex kControl("\x1b\\[[0-9;?]*[A-Za-z]");
+  static const std::regex kControl("\x1b\\[[0-9;?]*[A-Za-z]|\a");
   return std::regex_replace(process_.screen().substr(seen_), kControl, "");
 }
 

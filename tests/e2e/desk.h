@@ -46,10 +46,14 @@ class Shell {
   // The screen must show `expected` after these keys; the line is dropped then.
   void check(const std::string& keys, const std::string& expected);
 
+  // The same where nothing but the line itself may show.
+  void check_quiet(const std::string& keys, const std::string& line);
+
  private:
   bool press(const std::string& keys, const std::string& expected);
   void drop_line();
-  std::string fresh() const;  // on the screen since the last keys, without colours and the like
+  // On the screen since the last keys, without colours, bells and the like.
+  std::string fresh() const;
   bool shows(const std::string& text) const;
 
   Process process_;

@@ -58,6 +58,22 @@ constexpr Step kStory[] = {
     {"prune", "kubectl kubedr prune --max-unused 0 --yes"},
     {"suspend", "kubectl kubedr suspend nightly"},
     {"status", "kubectl kubedr status nightly"},
+    {"resume", "kubectl kubedr resume nightly"},
+    {"dump", "kubectl kubedr dump latest /data/certificates/ca.crt | sed -n 1p"},
+    {"key", "kubectl kubedr key list"},
+    {"unlock", "kubectl kubedr unlock"},
+    {"repair", "kubectl kubedr repair index"},
+    {"sync", "kubectl kubedr sync --dry-run"},
+    {"metrics", "kubectl kubedr metrics | grep '^kubedr_backup_last'"},
+    {"schedule", "kubectl kubedr schedule nightly --image registry.example.com/kubedr:1.0"},
+    {"unschedule", "kubectl kubedr unschedule nightly"},
+    {"version", "kubectl kubedr version --server"},
+    {"location",
+     "kubectl kubedr location create second --url https://minio:9000 --bucket second "
+     "--credentials minio-credentials"},
+    {"policy",
+     "kubectl kubedr policy create weekly --location second --schedule '0 3 * * 0' --retain 8"},
+    {"uninstall", "kubectl kubedr uninstall --yes"},
 };
 
 // A control plane with nothing of ours in it, and somebody who has README before them.
@@ -83,7 +99,9 @@ class Story {
     for (const auto& [there, here] : places()) replace_all(resources, there, here);
     desk_.home().write("kubedr.yaml", resources);
     for (const Step& step : kStory) {
-      const std::string printed = desk_.typed(step.command);
+      std::string command = step.command;
+      for (const auto& [there, here] : places()) replace_all(command, there, here);
+      const std::string printed = desk_.typed(command);
       if (*step.verb == '\0') continue;
       std::string& page = pages_[step.verb];
       page += fmt::format("{}$ {}\n{}", page.empty() ? "" : "\n", step.command, readable(printed));
@@ -98,6 +116,7 @@ class Story {
   std::vector<std::pair<std::string, std::string>> places() const {
     return {{"https://minio:9000", s3_.url()},
             {"https://127.0.0.1:2379", etcd_.endpoint()},
+            {"https://10.0.0.1:6443", api_.url()},
             {"/etc/kubernetes/pki", pki_.string()}};
   }
 
@@ -105,7 +124,12 @@ class Story {
     for (const auto& [there, here] : places()) replace_all(text, here, there);
     replace_all(text, desk_.home().path().string(), "/root");
     static const std::regex kPeer(R"(http://127\.0\.0\.1:\d+)");
-    return std::regex_replace(text, kPeer, "https://127.0.0.1:2380");
+    text = std::regex_replace(text, kPeer, "https://127.0.0.1:2380");
+    // Who made a key, and where; with columns as wide as that.
+    static const std::regex kKeys("USER +HOST +CREATED");
+    static const std::regex kKey("([* ][0-9a-f]{8}   )[^ ]+ +[^ ]+ +([0-9]{4}-)");
+    text = std::regex_replace(text, kKeys, "USER   HOST    CREATED");
+    return std::regex_replace(text, kKey, "$1root   node1   $2");
   }
 
   EtcdServer etcd_;
@@ -120,6 +144,7 @@ class Story {
 // What differs from run to run has a name in its place, and columns no width.
 std::string comparable(const std::string& line) {
   static const std::vector<std::pair<std::regex, const char*>> all = {
+      {std::regex(R"(\} \d[\d.]*$)"), "} <value>"},
       {std::regex(R"(s3:https?://\S+)"), "<repository>"},
       {std::regex(R"(/\S*/restored\b)"), "<folder>"},
       {std::regex(R"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)"), "<time>"},
@@ -131,7 +156,7 @@ std::string comparable(const std::string& line) {
       {std::regex(R"(\d+(\.\d+)?(x|%))"), "<ratio>"},
       {std::regex(R"(\d+ (files|packs|blobs)\b)"), "<count> $1"},
       {std::regex(R"(revision \d+)"), "revision <number>"},
-      {std::regex(R"(etcd \d+\.\d+\.\d+)"), "etcd <version>"},
+      {std::regex(R"(\bv?\d+\.\d+\.\d+\b)"), "<version>"},
       {std::regex("  +"), " "},
   };
   std::string text = line;

@@ -464,6 +464,20 @@ TEST_CASE("kubectl: the same refusals before anybody is asked") {
        {"--kubeconfig={dir}/none"},
        {},
        "stat {dir}/none: no such file or directory"},
+      // kubectl tries localhost:8080 then. Nobody's backups are there, so ours says what is
+      // missing.
+      {"no kubeconfig",
+       "",
+       {},
+       {},
+       "localhost:8080",
+       "invalid configuration: no configuration has been provided"},
+      {"no file of several",
+       "",
+       {},
+       {{"KUBECONFIG", "{dir}/none:{dir}/nor-this"}},
+       "localhost:8080",
+       "invalid configuration: no configuration has been provided"},
       {"no such context", kSeveral, {"--context=nope"}, {}, "context \"nope\" does not exist"},
       {"no such current context",
        "current-context: nope",
@@ -659,7 +673,43 @@ TEST_CASE("kubectl: the same refusals of a server") {
                  {"code", 0}})
         .dump();
   };
+  // What a server says of an object, and what it says of each field.
+  const auto invalid = [](const char* message, const std::vector<const char*>& fields) {
+    Json causes = Json::array();
+    for (const char* field : fields) {
+      causes.push_back(
+          {{"reason", "FieldValueRequired"}, {"message", "Required value"}, {"field", field}});
+    }
+    return Json({{"kind", "Status"},
+                 {"apiVersion", "v1"},
+                 {"status", "Failure"},
+                 {"reason", "Invalid"},
+                 {"message", message},
+                 {"details", {{"kind", "Thing"}, {"name", "x"}, {"causes", causes}}},
+                 {"code", 422}})
+        .dump();
+  };
+  const char kDenied[] = "admission webhook \"w.example.com\" denied the request: not today";
+  const char kOne[] = "Thing \"x\" is invalid: spec.a: Required value";
+  const char kTwo[] = "Thing \"x\" is invalid: [spec.a: Required value, spec.b: Required value]";
   const Answer answers[] = {
+      {400, status("BadRequest", kDenied), kDenied, 2},
+      {403, status("Forbidden", kDenied), kDenied, 21},
+      // Of a whole kind that says what is missing; we know what it is.
+      {404, status("NotFound", "the server could not find the requested resource"),
+       "the server could not find the requested resource", 4,
+       "KubeDR's resource definitions are not installed"},
+      {409, status("Conflict", "the object has been modified; please apply your changes"),
+       "the object has been modified; please apply your changes", 1},
+      {409, status("AlreadyExists", "things \"x\" already exists"), "things \"x\" already exists",
+       1},
+      {413, status("RequestEntityTooLarge", "Request entity too large: limit is 3145728"),
+       "Request entity too large: limit is 3145728", 1},
+      // kubectl tells the fields, we what the server says of them.
+      {422, invalid(kOne, {"spec.a"}), "The Thing \"x\" is invalid: spec.a: Required value", 2,
+       kOne},
+      {422, invalid(kTwo, {"spec.a", "spec.b"}),
+       "The Thing \"x\" is invalid: \n* spec.a: Required value\n* spec.b: Required value", 2, kTwo},
       {401, status("Unauthorized", "Unauthorized"), "you must be logged in to the server (", 21},
       {401, "nobody", "you must be logged in to the server (", 21},
       {403, status("Forbidden", "locations are forbidden: User \"jane\" cannot"),

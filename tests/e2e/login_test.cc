@@ -211,6 +211,37 @@ TEST_CASE("login: a refused plugin's token is renewed, and we need no second com
   for (std::size_t i = 1; i < ours.told.size(); ++i) CHECK(has(ours.told[i], "Bearer 2"));
 }
 
+TEST_CASE("login: a plugin's new certificate is shown on a connection of its own") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const EtcdServer etcd;
+  const KubeApi api(etcd);
+  REQUIRE(test::kubedr({"install", "--kubeconfig", api.kubeconfig().string()}).ok());
+  const TempDir folder;
+  const auto credential = [&](const char* name, const Certificate& certificate) {
+    const Json status = {{"clientCertificateData", certificate.certificate_pem},
+                         {"clientKeyData", certificate.key_pem}};
+    folder.write(name, Json{{"kind", "ExecCredential"},
+                            {"apiVersion", "client.authentication.k8s.io/v1"},
+                            {"status", status}}
+                           .dump());
+  };
+  // Of an authority that the server does not know: it answers 401, and keeps the connection.
+  credential("1", Certificates().issue({"stranger"}));
+  credential("2", api.certificates().issue({"dora"}));
+  const auto script = folder.write("plugin", fmt::format("#!/bin/sh\necho >> {0}/runs\n"
+                                                         "cat {0}/$(wc -l < {0}/runs)\n",
+                                                         folder.path().string()));
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  folder.write("ca.crt", api.ca_pem());
+  const auto config = folder.write(
+      "config", single(fmt::format("server: '{}', certificate-authority: ca.crt", api.url()),
+                       plugin("command: ./plugin")));
+  const RunResult result = test::kubedr({"status", "--kubeconfig", config.string()});
+  CHECK(result.exit.code == 21);
+  CHECK_MESSAGE(has(result.err, "User \"dora\" cannot list"), result.err);
+  CHECK(read_text(folder / "runs") == "\n\n");
+}
+
 TEST_CASE("login: a real API server takes us for whom it takes kubectl") {
   KUBEDR_NEEDS("kube-apiserver");
   const TempDir folder;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +14,7 @@
 #include <regex>
 #include <set>
 
+#include "base/text.h"
 #include "base/time.h"
 #include "base/yaml.h"
 #include "e2e/faults.h"
@@ -157,6 +159,15 @@ class Watched {
 // An etcd that is not there makes a backup fail at once.
 const std::vector<std::string> kDeadEtcd = {"--etcd-endpoint", "https://127.0.0.1:1"};
 
+// Of a process of this host that is not there; taken before half an hour.
+HeldLock abandoned_lock(ControlPlane& plane, const Clock& clock) {
+  constexpr std::int64_t kNobody = 0x7fffff00;
+  char host[256] = {};
+  REQUIRE(gethostname(host, sizeof host - 1) == 0);
+  return HeldLock(open_bucket(plane.s3(), kPolicy, clock), host, std::chrono::minutes(31),
+                  Exclusive::no, kNobody);
+}
+
 void suspend(ControlPlane& plane, const std::string& policy, bool yes) {
   const RunResult patched =
       plane.api().kubectl({"-n", kNamespace, "patch", "metadatabackuppolicy", policy, "--type",
@@ -265,9 +276,14 @@ const std::map<std::string, Expected>& expectations() {
       {"Snapshots B", location_field("/snapshots")},
       {"Locks A", location_field("/locks")},
       {"Locks B", location_field("/staleLocks")},
-      {"Age of the oldest lock", of_location([](const Json&, const Json& l) {
-         return l.at("oldestLock").is_null() ? 0 : 1;
-       })},
+      {"Age of the oldest lock", of_location(
+                                     [](const Json& s, const Json& l) {
+                                       const Json& oldest = l.at("oldestLock");
+                                       return oldest.is_null()
+                                                  ? 0
+                                                  : seconds_between(oldest, s.at("time"));
+                                     },
+                                     kSeconds)},
       {"Last check", of_location(
                          [](const Json& s, const Json& l) {
                            return seconds_between(l.at("lastCheck").at("time"), s.at("time"));
@@ -376,6 +392,59 @@ void check_dashboard(Watched& watched) {
 
 }  // namespace
 
+namespace {
+
+// The names that an expression looks for: metrics, and the labels that it compares or that a text
+// shows of it.
+struct Names {
+  std::set<std::string> metrics;
+  std::set<std::string> labels;
+};
+
+Names names_in(const Json& rule) {
+  static const std::regex metric(R"(\bkubedr_\w+)");
+  static const std::regex matched("(\\w+)(=|=~|!=)\"");
+  static const std::regex joined(R"(\bon \(([\w, ]*)\))");
+  static const std::regex shown(R"(\$labels\.(\w+))");
+  Names names;
+  const auto add = [](std::set<std::string>& set, const std::string& text, const std::regex& form,
+                      std::size_t part) {
+    for (std::sregex_iterator found(text.begin(), text.end(), form), end; found != end; ++found) {
+      for (const std::string& name : split((*found)[part].str(), ',')) {
+        if (!trim(name).empty()) set.emplace(trim(name));
+      }
+    }
+  };
+  const std::string expression = rule.at("expr");
+  add(names.metrics, expression, metric, 0);
+  add(names.labels, expression, matched, 1);
+  add(names.labels, expression, joined, 1);
+  const std::string texts = rule.at("annotations").dump();
+  add(names.labels, texts, shown, 1);
+  return names;
+}
+
+// Whoever mistypes a name has an alert that never fires: each is one that the listener has.
+void check_names_of_alerts(const Prometheus& prometheus) {
+  for (const auto& [alert, rule] : alert_rules()) {
+    CAPTURE(alert);
+    const Names names = names_in(rule);
+    CHECK_FALSE(names.metrics.empty());
+    for (const std::string& metric : names.metrics) {
+      CAPTURE(metric);
+      const Json series = prometheus.query(metric);
+      REQUIRE_FALSE(series.empty());
+      if (metric == "kubedr_build_info") continue;  // it tells that anything is there
+      for (const std::string& label : names.labels) {
+        CAPTURE(label);
+        CHECK(series[0].at("metric").contains(label));
+      }
+    }
+  }
+}
+
+}  // namespace
+
 TEST_CASE("monitoring: backups succeed, fail and stay away; alerts and dashboard tell") {
   KUBEDR_NEEDS("kube-apiserver");
   KUBEDR_NEEDS("prometheus");
@@ -412,9 +481,20 @@ TEST_CASE("monitoring: backups succeed, fail and stay away; alerts and dashboard
   age_backups(plane, kPolicy, std::chrono::hours(2));
   watched.check_fires("KubedrBackupLate");
   CHECK(watched.status().at("policies")[0].at("ageSeconds").get<double>() > 7000);
+  check_dashboard(watched);
   watched.backup(0);
   watched.check_stops("KubedrBackupLate");
   check_dashboard(watched);
+  check_names_of_alerts(watched.prometheus());
+
+  {
+    const SystemClock clock;
+    const HeldLock lock = abandoned_lock(plane, clock);
+    watched.check_fires("KubedrStaleLock");
+    check_dashboard(watched);
+    watched.run({"unlock", "--location", kPolicy});
+    watched.check_stops("KubedrStaleLock");
+  }
 
   suspend(plane, kPolicy, true);
   watched.check_fires("KubedrSuspended");
@@ -430,4 +510,9 @@ TEST_CASE("monitoring: backups succeed, fail and stay away; alerts and dashboard
   watched.check_fires("KubedrRepositoryDown");
   plane.s3().restart();
   watched.check_stops("KubedrRepositoryDown");
+
+  plane.api().stop();
+  watched.check_fires("KubedrApiServerDown");
+  plane.api().restart();
+  watched.check_stops("KubedrApiServerDown");
 }

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "base/yaml.h"
+#include "e2e/desk.h"
 #include "e2e/faults.h"
 #include "support/image.h"
 #include "support/kubelet.h"
@@ -142,8 +143,10 @@ void set_location_status(ControlPlane& plane, const std::string& location, const
 // The objects of a capture in a namespace of their own, with what they refer to.
 class Capture {
  public:
-  Capture(ControlPlane& plane, const std::string& file) : plane_(plane) {
-    name_space_ = "seen-" + file.substr(0, 1);
+  // `words` of it stand for others here.
+  Capture(ControlPlane& plane, const std::string& file,
+          std::map<std::string, std::string> words = {}, const std::string& prefix = "seen-")
+      : plane_(plane), name_space_(prefix + file.substr(0, 1)), words_(std::move(words)) {
     REQUIRE(plane.api().kubectl({"create", "namespace", name_space_}).ok());
     add("1-init-succeeded.yaml");
     if (file[0] != '1') add(file);
@@ -154,6 +157,8 @@ class Capture {
         plane_.kubedr({"status", "-n", name_space_, "--fail-on", "never", "-o", "json"});
     return parsed(result);
   }
+
+  const std::string& name_space() const { return name_space_; }
 
   RunResult run(std::vector<std::string> args) const {
     args.insert(args.end(), {"-n", name_space_});
@@ -168,7 +173,8 @@ class Capture {
 
  private:
   void add(const std::string& file) {
-    const std::string text = read_text(std::string(KUBEDR_TEST_DATA "/operator-mode/") + file);
+    std::string text = read_text(std::string(KUBEDR_TEST_DATA "/operator-mode/") + file);
+    for (const auto& [there, here] : words_) replace_all(text, there, here);
     for (Json object : parse_yaml(text, file)) {
       if (object.at("apiVersion") == "v1") continue;  // events
       const std::string kind = object.at("kind");
@@ -187,7 +193,8 @@ class Capture {
   }
 
   ControlPlane& plane_;
-  std::string name_space_;
+  const std::string name_space_;
+  const std::map<std::string, std::string> words_;
 };
 
 }  // namespace
@@ -234,6 +241,70 @@ TEST_CASE("operator: our verbs read what it wrote after each of its steps") {
   const RunResult restore = Capture(plane, "6-restore.yaml")
                                 .run({"restore", "--resource", "mr1", "--target", "/nowhere"});
   check_failed(restore, 2, "mounts the claim p");
+}
+
+TEST_CASE("operator: what its restic stored is listed, and synchronised, by its own records") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS("restic-0.11");
+  ControlPlane& plane = ControlPlane::shared();
+  const TempDir folder;
+  const auto env = plane.restic_env("its-own");
+  REQUIRE(restic("0.11", {"init"}, env).ok());
+  std::vector<std::string> ids;
+  const auto back_up = [&](const std::string& content) {
+    folder.write("data/etcd-snapshot.db", content);
+    const RunResult saved = restic("0.11", {"backup", "--json", (folder / "data").string()}, env);
+    REQUIRE_MESSAGE(saved.ok(), saved.err);
+    const std::vector<std::string> lines = split(std::string(trim(saved.out)), '\n');
+    ids.push_back(parse_json(lines.back(), "restic").at("snapshot_id").get<std::string>());
+  };
+  back_up("one");
+  back_up("two");
+  const Capture second(plane, "4-second-backup.yaml",
+                       {{"9a2d69bb", ids[0].substr(0, 8)},
+                        {"ae3dcb01", ids[1].substr(0, 8)},
+                        {"http://127.0.0.1:29000", plane.s3().url()},
+                        {"testbucket62", "its-own"}},
+                       "stored-");
+  const Json secret = {{"apiVersion", "v1"},
+                       {"kind", "Secret"},
+                       {"metadata", {{"name", "minio-creds"}, {"namespace", second.name_space()}}},
+                       {"stringData",
+                        {{"access_key", plane.s3().access_key()},
+                         {"secret_key", plane.s3().secret_key()},
+                         {"restic_repo_password", kPassword}}}};
+  plane.apply(secret.dump());
+
+  const auto recorded = [&] {
+    std::map<std::string, std::string> records;
+    const Json report = parsed(second.run({"snapshots", "-o", "json"}));
+    for (const Json& one : report.at("snapshots")) {
+      records[one.at("shortId")] = one.at("record").get<std::string>();
+    }
+    return records;
+  };
+  CHECK(recorded() ==
+        std::map<std::string, std::string>{{ids[0].substr(0, 8), "mbr-" + ids[0].substr(0, 8)},
+                                           {ids[1].substr(0, 8), "mbr-" + ids[1].substr(0, 8)}});
+  // Its status and records are right; only our own totals it never wrote.
+  const auto plan = [&] {
+    Json report = parsed(second.run({"sync", "--dry-run", "-o", "json"}));
+    CHECK(report.at("statusToWrite").empty());
+    CHECK(report.at("totalsToWrite") == Json::array({"test-backup"}));
+    CHECK_FALSE(report.at("locationStatusToWrite").get<bool>());
+    return report;
+  };
+  CHECK(plan().at("recordsToAdd").empty());
+  CHECK(plan().at("recordsToRemove").empty());
+
+  // Its pod was killed before it wrote the record: nothing tells whose the snapshot is.
+  back_up("three");
+  CHECK(recorded().at(ids[2].substr(0, 8)) == "");
+  CHECK(plan().at("recordsToAdd").empty());
+  // ... or its retention, between the snapshot and the record.
+  REQUIRE(restic("0.11", {"forget", ids[0]}, env).ok());
+  CHECK(plan().at("recordsToAdd").empty());
+  CHECK(plan().at("recordsToRemove") == Json::array({"mbr-" + ids[0].substr(0, 8)}));
 }
 
 TEST_CASE("operator: retention, init and the schedule are left to it") {

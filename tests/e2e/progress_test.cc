@@ -46,6 +46,9 @@ class SlowEtcd {
     return args;
   }
 
+  // So that a part of what was stored is of no use any more.
+  void change() { etcd_.fill("/registry/pods/", 100, 5000); }
+
   // What a person sees.
   std::string on_a_terminal(std::uint64_t bytes_per_second, const std::vector<std::string>& flags) {
     std::vector<std::string> argv = command(bytes_per_second, flags);
@@ -82,6 +85,17 @@ std::vector<Json> progress_of(const RunResult& result, const std::string& step) 
   return lines;
 }
 
+// Told to its end, and of all its bytes.
+void check_whole(const RunResult& result, const std::string& step, std::uint64_t least) {
+  CAPTURE(step);
+  CHECK_MESSAGE(result.ok(), result.err);
+  const std::vector<Json> lines = progress_of(result, step);
+  REQUIRE_FALSE(lines.empty());
+  CHECK(lines.back().at("done") == true);
+  CHECK(lines.back().at("bytesDone") >= least);
+  CHECK(lines.back().at("bytesDone") == lines.back().at("bytesTotal"));
+}
+
 }  // namespace
 
 TEST_CASE("progress: a terminal shows bytes, rate and what is left, and nothing of it at the end") {
@@ -116,9 +130,10 @@ TEST_CASE("progress: a log has a line now and then, of steps that take long") {
   CHECK_FALSE(has(quick.err, "etcd:"));
 }
 
-TEST_CASE("progress: as JSON, each step to its end, in backup, restore and check") {
+TEST_CASE("progress: as JSON, each step to its end, in each verb that may take long") {
   KUBEDR_NEEDS("etcd");
   SlowEtcd etcd;
+  constexpr std::uint64_t kMuch = 1'000'000;
   const std::vector<std::string> flags{"--progress", "json"};
   const RunResult backup = test::kubedr(etcd.command(2'000'000, flags), etcd.env());
   REQUIRE(backup.ok());
@@ -129,24 +144,23 @@ TEST_CASE("progress: as JSON, each step to its end, in backup, restore and check
   CHECK(midway.at("bytesPerSecond") > 0);
   CHECK(midway.at("secondsLeft").is_number());
   CHECK(midway.at("done") == false);
-  CHECK(lines.back().at("done") == true);
-  CHECK(lines.back().at("bytesDone") == lines.back().at("bytesTotal"));
+  check_whole(backup, "etcd", kMuch);
+  check_whole(backup, "upload", 1);
 
-  for (const auto& [verb, step] :
-       {std::pair<std::vector<std::string>, std::string>{
-            {"restore", "latest", "--target", etcd.folder("restored").string()}, "restore"},
-        {{"check", "--read-data"}, "read data"}}) {
-    CAPTURE(step);
-    std::vector<std::string> args = verb;
+  const auto run = [&](std::vector<std::string> args) {
     args.insert(args.end(), {"--repo", etcd.repository(), "--progress", "json"});
-    const RunResult result = test::kubedr(args, etcd.env());
-    CHECK_MESSAGE(result.ok(), result.err);
-    const std::vector<Json> steps = progress_of(result, step);
-    REQUIRE_FALSE(steps.empty());
-    CHECK(steps.back().at("done") == true);
-    CHECK(steps.back().at("bytesDone") > 1'000'000);
-    CHECK(steps.back().at("bytesDone") == steps.back().at("bytesTotal"));
-  }
+    return test::kubedr(args, etcd.env());
+  };
+  const RunResult restored =
+      run({"restore", "latest", "--target", etcd.folder("restored").string()});
+  check_whole(restored, "restore", kMuch);
+  check_whole(restored, "verify", kMuch);
+  check_whole(run({"check", "--read-data"}), "read data", kMuch);
+
+  etcd.change();
+  REQUIRE(test::kubedr(etcd.command(0, {}), etcd.env()).ok());
+  REQUIRE(run({"forget", "--keep-last", "1", "--yes"}).ok());
+  check_whole(run({"prune", "--max-unused", "0", "--yes"}), "prune", 1);
 }
 
 TEST_CASE("progress: a failure stays the last line, behind what was said until then") {

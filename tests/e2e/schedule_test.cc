@@ -10,6 +10,8 @@
 
 #include "base/text.h"
 #include "e2e/faults.h"
+#include "e2e/rights.h"
+#include "support/byte_proxy.h"
 #include "support/controller_manager.h"
 #include "support/image.h"
 #include "support/kubelet.h"
@@ -24,30 +26,41 @@ namespace {
 constexpr char kImage[] = "registry.example.com/kubectl-kubedr:test";
 constexpr std::chrono::minutes kLongest{4};  // a CronJob begins at a full minute
 
-// A control plane that runs pods, shared by the stories here.
+constexpr char kAdmin[] = "kubedr-admin";
+
+std::vector<std::string> with_accounts(std::vector<std::string> flags) {
+  flags.emplace_back(KubeApi::kServiceAccounts);
+  return flags;
+}
+
+// A control plane that runs pods, on a node with that label and taint.
 struct World {
+  explicit World(const std::string& label)
+      : plane({{kAdmin, {}}}, with_accounts(audit.flags())),
+        kubelet(plane.api(), {"node-1", {{label, ""}}, {label}, {{kImage, image.root()}}}) {}
+
+  // Of the stories here.
   static World& shared() {
-    static World world;
+    static World world("node-role.kubernetes.io/control-plane");
     return world;
   }
 
-  ControlPlane plane{{}, {KubeApi::kServiceAccounts}};
+  AuditLog audit;
+  ControlPlane plane;
   ControllerManager controllers{plane.api()};
   Image image{KUBEDR_BINARY};
-  Kubelet kubelet{plane.api(),
-                  {"control-plane-1",
-                   {{"node-role.kubernetes.io/control-plane", ""}},
-                   {"node-role.kubernetes.io/control-plane"},
-                   {{kImage, image.root()}}}};
+  Kubelet kubelet;
 };
 
 // A policy with a repository.
 struct Policy {
-  ControlPlane& plane = World::shared().plane;
+  ControlPlane& plane;
   std::string name;
 
   // Where nothing else is said none of its jobs begins by itself.
-  explicit Policy(const std::string& of, std::map<std::string, std::string> spec = {}) : name(of) {
+  explicit Policy(const std::string& of, std::map<std::string, std::string> spec = {},
+                  World& world = World::shared())
+      : plane(world.plane), name(of) {
     spec.emplace("schedule", "0 0 1 1 *");
     plane.add_policy(name, spec);
     REQUIRE(run({"init", name}).ok());
@@ -150,6 +163,17 @@ TEST_CASE("schedule: the controller manager makes Jobs of it, and their pods bac
   CHECK(policy.run({"unschedule", policy.name}).exit.code == 4);
 }
 
+TEST_CASE("schedule: a node of before 1.24, which is a master and nothing else, gets the pods") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  World old("node-role.kubernetes.io/master");
+  const Policy policy("on-a-master", {}, old);
+  policy.schedule();
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(result.ok(), result.err);
+  REQUIRE(policy.pods().size() == 1);
+  CHECK(policy.pods().front().at("spec").at("nodeName") == "node-1");
+}
+
 TEST_CASE("backup: a policy whose name no pod's label can bear") {
   KUBEDR_NEEDS("kube-controller-manager");
   const Policy shortly("long-names");
@@ -189,6 +213,27 @@ TEST_CASE("backup --in-cluster: runs the policy's job once and follows its log t
   }));
   check_failed(policy.run({"backup", policy.name, "--in-cluster"}), 11, "right now");
   CHECK(eventually([&] { return policy.status().at("backupPod") != report.at("pod"); }));
+}
+
+TEST_CASE("backup --in-cluster: its log comes while the job runs") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  ByteProxy slow(World::shared().plane.etcd().port());
+  ProxyRules rules;
+  rules.bytes_per_second = 20'000;
+  slow.set(rules);
+  const Policy policy("followed",
+                      {{"etcdEndpoint", fmt::format("https://127.0.0.1:{}", slow.port())}});
+  policy.schedule();
+  Process process = start_kubedr({"backup", policy.name, "--in-cluster", "--wait",
+                                  "--kubeconfig=" + policy.plane.api().kubeconfig().string()});
+  CHECK_MESSAGE(process.wait_for("etcd: ", kLongest), process.err());
+  CHECK_FALSE(process.wait(std::chrono::milliseconds(0)));
+  REQUIRE(policy.pods().size() == 1);
+  CHECK(find_string(policy.pods().front(), {"status", "phase"}) == "Running");
+  slow.set({});
+  const std::optional<Exit> ended = process.wait(kLongest);
+  REQUIRE(ended);
+  CHECK_MESSAGE(ended->code == 0, process.err());
 }
 
 TEST_CASE("backup --in-cluster: a failing pod's exit code and words are its own") {
@@ -302,6 +347,20 @@ TEST_CASE("schedule: what differs from the policy is a finding until it is appli
   CHECK(policy.cron_job().at("spec").at("schedule") == "*/5 * * * *");
 }
 
+TEST_CASE("schedule: a dry run makes nothing, and kubectl applies what it prints") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("rehearsed");
+  const RunResult printed =
+      policy.run({"schedule", policy.name, "--image", kImage, "--dry-run=client", "-o", "yaml"});
+  REQUIRE_MESSAGE(printed.ok(), printed.err);
+  CHECK_FALSE(policy.kubectl({"get", "cronjob", "rehearsed-backup-cronjob"}).ok());
+  policy.plane.apply(printed.out);
+  const Json spec = policy.cron_job().at("spec");
+  policy.schedule();
+  CHECK(policy.cron_job().at("spec") == spec);
+  CHECK(has(policy.run({"schedule", policy.name}).out, "unchanged"));
+}
+
 TEST_CASE("schedule --push: its pods tell a Pushgateway, until it is taken away") {
   KUBEDR_NEEDS("kube-controller-manager");
   KUBEDR_NEEDS("pushgateway");
@@ -401,6 +460,73 @@ TEST_CASE("policy: deleted with its CronJob; the controllers then collect what i
   CHECK(eventually([&] {
     return !other.kubectl({"get", "cronjob", "by-kubectl-backup-cronjob"}).ok();
   }));
+}
+
+TEST_CASE("access: a scheduled backup asks for all that its service account may, and no more") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  KUBEDR_NEEDS("pushgateway");
+  const Policy policy("least", {{"retainNumBackups", "1"}});
+  // Only to push metrics are locations and policies listed.
+  const Pushgateway gateway;
+  REQUIRE(policy
+              .run({"schedule", policy.name, "--image", kImage, "--push",
+                    gateway.url() + "/metrics/job/kubedr"})
+              .ok());
+  REQUIRE(policy.run({"backup", policy.name}).ok());
+  // What only an operator that is gone, and a prune that failed, leave behind.
+  const std::string record = policy.status().at("mbrName");
+  policy.patch("metadatabackuprecord", record,
+               {{"metadata",
+                 {{"finalizers", Json::array({"mbr.finalizers.kubedr.catalogicsoftware.com"})}}}});
+  REQUIRE(policy
+              .kubectl({"patch", "backuplocation", policy.name, "--subresource=status",
+                        "--type=merge", "-p", R"({"status": {"pruneErrorMessage": "no space"}})"})
+              .ok());
+  const RunResult result = policy.run({"backup", policy.name, "--in-cluster", "--wait"});
+  REQUIRE_MESSAGE(result.ok(), result.err);
+  CHECK_FALSE(policy.kubectl({"get", "metadatabackuprecord", record}).ok());
+
+  const Rights used =
+      World::shared().audit.used_by(fmt::format("system:serviceaccount:{}:kubedr-job", kNamespace));
+  Rights may = granted(policy.plane, "role", "kubedr-job");
+  // Asked for after an answer that was lost.
+  CHECK(shown(without(may, used)) == "get events");
+  may.merge(granted(policy.plane, "clusterrole", "kubedr-identity"));
+  CHECK(shown(without(used, may)) == "");
+}
+
+TEST_CASE("access: an admin needs the rights to jobs and their pods") {
+  KUBEDR_NEEDS("kube-controller-manager");
+  const Policy policy("by-an-admin");
+  for (const char* grant :
+       {"rolebinding,--role=kubedr-admin", "clusterrolebinding,--clusterrole=kubedr-identity"}) {
+    const std::vector<std::string> words = split(grant, ',');
+    REQUIRE(policy
+                .kubectl(
+                    {"create", words[0], "by-an-admin", words[1], fmt::format("--user={}", kAdmin)})
+                .ok());
+  }
+  const auto run = [&](std::vector<std::string> args) {
+    return policy.plane.kubedr(std::move(args), kAdmin);
+  };
+  // To apply what is not there takes the right to create as well, within the patch.
+  const Json rules = policy.plane.get("role", "kubedr-admin").at("rules");
+  Json fewer = rules;
+  for (Json& rule : fewer) {
+    if (rule.at("resources")[0] == "cronjobs") rule["verbs"] = {"get", "list", "patch", "delete"};
+  }
+  policy.patch("role", "kubedr-admin", {{"rules", fewer}});
+  const std::vector<std::string> schedule = {"schedule", policy.name, "--image", "mistyped"};
+  CHECK(eventually([&] { return has(run(schedule).err, "cannot create resource \"cronjobs\""); }));
+  policy.patch("role", "kubedr-admin", {{"rules", rules}});
+  CHECK(eventually([&] { return run(schedule).ok(); }));
+
+  CHECK(run({"backup", policy.name, "--in-cluster", "--wait", "--timeout", "10s"}).exit.code == 20);
+  CHECK(has(run({"schedule", policy.name, "--image", kImage}).out, "it could not start"));
+  const RunResult result = run({"backup", policy.name, "--in-cluster", "--wait"});
+  CHECK_MESSAGE(result.ok(), result.err);
+  const Rights used = World::shared().audit.used_by(kAdmin);
+  CHECK(shown(without({"delete jobs.batch", "get pods/log"}, used)) == "");
 }
 
 TEST_CASE("access: whoever may view the cluster may look at its backups") {

@@ -235,6 +235,63 @@ TEST_CASE("status: colours are for terminals, and not with --no-color") {
   CHECK_FALSE(has(plain.screen, "\033["));
 }
 
+TEST_CASE("status: severities are coloured, errors red and warnings yellow") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const BackedUpPolicy policy(plane, "alarming");
+  CHECK(policy.backup({"--etcd-endpoint", "https://127.0.0.1:1"}).exit.code == 20);
+  REQUIRE(plane.kubedr({"suspend", "alarming"}).ok());
+  ProcessOptions options;
+  options.terminal = Terminal::all;
+  options.env = {{"TERM", "xterm"}, {"HOME", "/nowhere"}};
+  const std::string kubeconfig = "--kubeconfig=" + plane.api().kubeconfig().string();
+  const RunResult shown = run({KUBEDR_BINARY, "status", "alarming", kubeconfig}, options);
+  CHECK_MESSAGE(has(shown.screen, "\033[31merror\033[0m"), shown.screen);
+  CHECK_MESSAGE(has(shown.screen, "\033[33mwarning\033[0m"), shown.screen);
+}
+
+TEST_CASE("status: contexts of two control planes, each with what is its own") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& home = ControlPlane::shared();
+  ControlPlane abroad;
+  const BackedUpPolicy good(home, "at-home");
+  abroad.add_policy("abroad");
+  const TempDir folder;
+  const auto merged = [&](const std::string& name, ControlPlane& plane) {
+    return fmt::format(
+        "- {{name: {0}, cluster: {{server: \"{1}\", certificate-authority-data: {2}}}}}\n", name,
+        plane.api().url(), to_base64(as_bytes(plane.api().ca_pem())));
+  };
+  const std::string config =
+      folder
+          .write("config",
+                 "contexts:\n"
+                 "- {name: home, context: {cluster: home, user: admin}}\n"
+                 "- {name: abroad, context: {cluster: abroad, user: admin}}\n"
+                 "clusters:\n" +
+                     merged("home", home) + merged("abroad", abroad) +
+                     "users: [{name: admin, user: {token: " + KubeApi::token("admin") + "}}]\n")
+          .string();
+  const RunResult both = test::kubedr({"status", "--contexts", "home,abroad", "--kubeconfig",
+                                       config, "-o", "json", "--fail-on", "never"});
+  const Json report = parsed(both);
+  std::set<std::string> policies;
+  for (const Json& policy : report.at("policies")) {
+    policies.insert(policy.at("context").get<std::string>() + "/" +
+                    policy.at("name").get<std::string>());
+  }
+  CHECK(policies.count("home/at-home") == 1);
+  CHECK(policies.count("abroad/abroad") == 1);
+  CHECK(policies.count("home/abroad") + policies.count("abroad/at-home") == 0);
+  bool told = false;
+  for (const Json& finding : report.at("findings")) {
+    if (finding.at("code") != "not-initialized") continue;
+    told = told || finding.at("context") == "abroad";
+    CHECK_FALSE((finding.at("context") == "home" && has(finding.dump(), "at-home")));
+  }
+  CHECK(told);
+}
+
 TEST_CASE("status: several contexts share one table, and one that is away hides none") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();

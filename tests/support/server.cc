@@ -39,6 +39,13 @@ bool may_skip() {
   return variable("KUBEDR_SKIP_MISSING") == "1";
 }
 
+// Of this machine; false, where that may be.
+bool missing(const std::string& name) {
+  if (!may_skip()) FAIL(name << " is missing: install it, or set KUBEDR_SKIP_MISSING=1");
+  MESSAGE("skipped, " << name << " is missing");
+  return false;
+}
+
 bool can_bind(int port) {
   const FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -90,12 +97,11 @@ bool have_program(const std::string& name) {
   for (const std::string& folder : split(variable("PATH"), ':')) {
     if (::access((folder + "/" + name).c_str(), X_OK) == 0) return true;
   }
-  if (may_skip()) {
-    MESSAGE("skipped, " << name << " is missing");
-  } else {
-    FAIL(name << " is missing: install it, or set KUBEDR_SKIP_MISSING=1");
-  }
-  return false;
+  return missing(name);
+}
+
+bool have_file(const fs::path& file, const std::string& package) {
+  return fs::exists(file) || missing(package);
 }
 
 void wait_until_ready(Process& process, const fs::path& log, const std::function<bool()>& ready,

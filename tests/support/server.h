@@ -32,6 +32,12 @@ bool have_program(const std::string& name);
 #define KUBEDR_NEEDS_PROGRAM(name) \
   if (!kubedr::test::have_program(name)) return
 
+// The same for a file that a package of this machine brings.
+bool have_file(const std::filesystem::path& file, const std::string& package);
+
+#define KUBEDR_NEEDS_FILE(file, package) \
+  if (!kubedr::test::have_file(file, package)) return
+
 // The same for what root may do: KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
 bool have_right(bool granted, const std::string& what);
 
