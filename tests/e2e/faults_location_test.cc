@@ -152,8 +152,8 @@ TEST_CASE("faults: a name that is not there is answered with the one that was me
   const RunResult backup = plane.kubedr({"backup", "rong-name"});
   check_failed(backup, 4, "metadatabackuppolicy \"rong-name\" not found");
   CHECK(has(backup.err, "did you mean \"wrong-name\"?"));
-  check_failed_plainly(plane.kubedr({"backup", "nothing-like-it"}), 4, "there are: ");
-  check_failed_plainly(plane.kubedr({"snapshots", "wrong-nome"}), 4, "not found");
+  check_failed(plane.kubedr({"backup", "nothing-like-it"}), 4, "there are: ");
+  check_failed(plane.kubedr({"snapshots", "wrong-nome"}), 4, "not found");
   CHECK(plane.events_of("wrong-name").empty());
 }
 
@@ -468,7 +468,8 @@ TEST_CASE("faults: of our init and restic's on one empty bucket exactly one wins
   KUBEDR_NEEDS("minio");
   KUBEDR_NEEDS("restic-0.18");
   const S3Server& s3 = race_server();
-  for (int round = 0; round < 3; ++round) {
+  int met = 0;
+  for (int round = 0; round < 3 || (met == 0 && round < 12); ++round) {
     CAPTURE(round);
     const BareRepository repository(s3, fmt::format("mixed-{}", round));
     const auto begin = std::chrono::steady_clock::now();
@@ -476,7 +477,7 @@ TEST_CASE("faults: of our init and restic's on one empty bucket exactly one wins
     options.env = repository.restic_env();
     Process theirs({find_server("restic-0.18").string(), "init"}, options);
     // restic derives its key for about a second before it writes: meet it there.
-    std::this_thread::sleep_for(std::chrono::milliseconds(300 * round));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300 * (round % 3)));
     Process ours = repository.start({"init"});
     const auto their_end = theirs.wait(std::chrono::seconds(60));
     const auto took = std::chrono::steady_clock::now() - begin;
@@ -488,12 +489,14 @@ TEST_CASE("faults: of our init and restic's on one empty bucket exactly one wins
       MESSAGE("a restic that is held up for longer than our init waits: that story is below");
       continue;
     }
+    ++met;
     CHECK((their_end->code == 0) != (our_end->code == 0));
     // restic may lose already at making the bucket, which it does not expect to be there.
     const bool at_bucket = our_end->code == 0 && has(theirs.err(), "client.MakeBucket");
     CHECK((at_bucket || has((our_end->code == 0 ? theirs : ours).err(), "already initialized")));
     check_works_for_all(repository);
   }
+  CHECK(met > 0);
 }
 
 TEST_CASE("faults: restic has looked, and writes while our init waits: ours steps back") {
