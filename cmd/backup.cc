@@ -74,7 +74,8 @@ void fill_database(Arguments& arguments, const Environment& environment) {
   const std::string certificate = given(arguments.certificate_file, "ETCDCTL_CERT", "client.crt");
   const std::string key = given(arguments.key_file, "ETCDCTL_KEY", "client.key");
   if (certificate.empty() != key.empty()) {
-    throw Error(ErrorKind::usage, "--etcd-cert and --etcd-key go together");
+    throw Error(ErrorKind::usage, "--etcd-cert and --etcd-key go together",
+                "give both, or leave both out: then the policy's Secret has them");
   }
   database.client_certificate_pem = read_pem(certificate);
   std::string key_pem = read_pem(key);
@@ -143,14 +144,15 @@ std::string retention_remark(const workflow::RetentionReport& retention) {
 }
 
 // What an API server would have been told, by name only: the objects are in -o json.
-std::string not_written_text(const std::vector<Json>& objects) {
+void remark_not_written(const Wired& wired, const Context& context) {
+  if (context.as_document()) return;
   std::string text;
-  for (const Json& object : objects) {
+  for (const Json& object : wired.collected()) {
     text += fmt::format("  not written (no API server): {} {}\n",
                         find_string(object, {"kind"}).value_or("object"),
                         find_string(object, {"metadata", "name"}).value_or(""));
   }
-  return text;
+  context.remark(text);
 }
 
 std::string result_of(const workflow::BackupReport& report, const std::vector<Json>& not_written,
@@ -184,7 +186,8 @@ workflow::BackupReport back_up(const Arguments& arguments, const Wired& wired,
 
 void fill_certificates(Arguments& arguments, const Environment& environment) {
   if (arguments.no_certs && !arguments.certs_dir.empty()) {
-    throw Error(ErrorKind::usage, "--certs-dir and --no-certs cannot be given together");
+    throw Error(ErrorKind::usage, "--certs-dir and --no-certs cannot be given together",
+                "leave one of them out");
   }
   if (arguments.certs_dir.empty()) arguments.certs_dir = environment.get("CERTS_SRC_DIR");
   if (!arguments.certs_dir.empty()) arguments.request.certs_dir = arguments.certs_dir;
@@ -254,14 +257,20 @@ int run(Arguments arguments, const Context& context) {
   workflow::Services services = wired.services();
   services.writer.spool_bytes = spool;
   const Call call = timeout.count() > 0 ? context.call.within(timeout) : context.call;
-  workflow::BackupReport report = back_up(arguments, wired, services, context, call);
+  workflow::BackupReport report;
+  try {
+    report = back_up(arguments, wired, services, context, call);
+  } catch (const Error&) {
+    remark_not_written(wired, context);  // status and event of a failure are news, too
+    throw;
+  }
   const std::string result = result_of(report, wired.collected(), context);
   if (report.dry_run) {
     context.print(result);
     return 0;
   }
   context.print_committed(result, "kubectl kubedr snapshots lists it", report.failed_steps);
-  if (!context.as_document()) context.remark(not_written_text(wired.collected()));
+  remark_not_written(wired, context);
   context.remark(retention_remark(report.retention));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;

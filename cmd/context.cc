@@ -39,6 +39,7 @@ bool Context::confirm(const std::string& question) const {
 }
 
 Secret Context::ask_new_password() const {
+  constexpr char kAgain[] = "nothing was changed: run the same command again";
   std::optional<Secret> first = ask("enter password for new key: ", true, call);
   const std::optional<Secret> second =
       first ? ask("enter password again: ", true, call) : std::nullopt;
@@ -46,8 +47,8 @@ Secret Context::ask_new_password() const {
     throw Error(ErrorKind::usage, "there is no terminal to ask for the new password",
                 "give it with --new-password-file");
   }
-  if (first->empty()) throw Error(ErrorKind::usage, "an empty password is not a password");
-  if (!(*first == *second)) throw Error(ErrorKind::usage, "the passwords do not match");
+  if (first->empty()) throw Error(ErrorKind::usage, "an empty password is not a password", kAgain);
+  if (!(*first == *second)) throw Error(ErrorKind::usage, "the passwords do not match", kAgain);
   return std::move(*first);
 }
 

@@ -43,7 +43,8 @@ Address parse_address(const std::string& text) {
 
 std::unique_ptr<httplib::Server> make_server(const Listener::Options& options) {
   if (options.certificate_file.empty() != options.key_file.empty()) {
-    throw Error(ErrorKind::usage, "--tls-cert and --tls-key go together");
+    throw Error(ErrorKind::usage, "--tls-cert and --tls-key go together",
+                "give both, or leave both out for plain HTTP");
   }
   if (options.certificate_file.empty()) return std::make_unique<httplib::Server>();
   auto server = std::make_unique<httplib::SSLServer>(options.certificate_file.c_str(),

@@ -60,7 +60,8 @@ int serve(const Arguments& arguments, const Context& context) {
 int run(const Arguments& arguments, const Context& context) {
   if (!arguments.listen.address.empty()) {
     if (!arguments.target.any()) return serve(arguments, context);
-    throw Error(ErrorKind::usage, "--listen cannot be given with --textfile or --push");
+    throw Error(ErrorKind::usage, "--listen cannot be given with --textfile or --push",
+                "run it twice: one listens, the other writes");
   }
   const Wired wired(context);
   const health::Fleet fleet = survey_for_metrics(wired, context.call);

@@ -30,7 +30,8 @@ std::optional<cluster::SecretData> etcd_keys(const Arguments& arguments) {
                     static_cast<int>(!arguments.key_file.empty());
   if (given == 0) return std::nullopt;
   if (given < 3) {
-    throw Error(ErrorKind::usage, "--etcd-cacert, --etcd-cert and --etcd-key go together");
+    throw Error(ErrorKind::usage, "--etcd-cacert, --etcd-cert and --etcd-key go together",
+                "give all three, or name a Secret that has them with --etcd-creds");
   }
   return cluster::SecretData{{"ca.crt", read_secret(arguments.ca_file)},
                              {"client.crt", read_secret(arguments.certificate_file)},

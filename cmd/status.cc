@@ -102,7 +102,8 @@ AskedClusters clusters_of(const Arguments& arguments, const Context& context) {
   }
   const Flags& flags = context.flags;
   if (!flags.kube.context.empty() || !flags.manifests.empty() || !flags.repo.empty()) {
-    throw Error(ErrorKind::usage, "--contexts cannot be given with --context, -f or --repo");
+    throw Error(ErrorKind::usage, "--contexts cannot be given with --context, -f or --repo",
+                "name the one context among the others, --contexts A,B");
   }
   for (const std::string& name : arguments.contexts) {
     if (name.empty()) throw Error(ErrorKind::usage, "--contexts: a name is empty");

@@ -89,7 +89,8 @@ s3::BucketLookup lookup_of(const std::string& text) {
   if (text == "path") return s3::BucketLookup::path;
   if (text == "dns") return s3::BucketLookup::dns;
   throw Error(ErrorKind::usage,
-              fmt::format("bucket_lookup: \"{}\" is none of auto, path, dns", text));
+              fmt::format("bucket_lookup: \"{}\" is none of auto, path, dns", text),
+              "correct that key of the location's Secret, or remove it");
 }
 
 http::ProxyVariables proxies_of(const Environment& environment) {
@@ -258,7 +259,8 @@ kube::Client make_client(const Context& context) {
 std::unique_ptr<cluster::Cluster> make_cluster(const Context& context) {
   const Flags& flags = context.flags;
   if (!flags.repo.empty() && !flags.manifests.empty()) {
-    throw Error(ErrorKind::usage, "--repo and -f cannot be given together");
+    throw Error(ErrorKind::usage, "--repo and -f cannot be given together",
+                "leave one of them out: either says where the repository is");
   }
   if (!flags.repo.empty()) return make_bare(context);
   if (!flags.manifests.empty()) {

@@ -100,6 +100,8 @@ std::optional<Json> number_of(std::string_view text) {
   return Json(number);
 }
 
+constexpr char kMend[] = "correct the file at that line";
+
 class Converter {
  public:
   explicit Converter(std::string_view where) : where_(where) {}
@@ -123,8 +125,8 @@ class Converter {
 
  private:
   [[noreturn]] void fail(const YAML::Node& node, const std::string& why) const {
-    throw Error(ErrorKind::usage,
-                fmt::format("{}: line {}: {}", where_, node.Mark().line + 1, why));
+    throw Error(ErrorKind::usage, fmt::format("{}: line {}: {}", where_, node.Mark().line + 1, why),
+                kMend);
   }
 
   Json sequence(const YAML::Node& node, std::size_t depth) {
@@ -211,7 +213,8 @@ void require_utf8(std::string_view text, std::string_view where) {
   try {
     static_cast<void>(Json(text).dump());
   } catch (const Json::exception&) {
-    throw Error(ErrorKind::usage, fmt::format("{}: not UTF-8 text", where));
+    throw Error(ErrorKind::usage, fmt::format("{}: not UTF-8 text", where),
+                "save the file as UTF-8");
   }
 }
 
@@ -459,7 +462,7 @@ std::vector<Json> parse_yaml(std::string_view text, std::string_view where) {
     }
   } catch (const YAML::Exception& error) {
     throw Error(ErrorKind::usage,
-                fmt::format("{}: line {}: {}", where, error.mark.line + 1, error.msg));
+                fmt::format("{}: line {}: {}", where, error.mark.line + 1, error.msg), kMend);
   }
   return documents;
 }

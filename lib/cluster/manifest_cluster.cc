@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kSecret[] = "Secret";
+constexpr char kShape[] = "a manifest holds objects as `kubectl get -o yaml` prints them";
 
 std::string text_at(const Json& object, std::initializer_list<const char*> path) {
   return find_string(object, path).value_or("");
@@ -60,8 +61,8 @@ std::vector<fs::path> files_of(const fs::path& path) {
                 fmt::format("{}: read folder: {}", path.string(), error.message()));
   }
   if (files.empty()) {
-    throw Error(ErrorKind::not_found,
-                path.string() + ": no *.yaml, *.yml or *.json in this folder");
+    throw Error(ErrorKind::not_found, path.string() + ": no *.yaml, *.yml or *.json in this folder",
+                "folders in it are not looked into: name the file, or the folder that holds it");
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -120,19 +121,24 @@ void ManifestCluster::read(const fs::path& file, Origins& origins) {
   for (std::size_t i = 0; i < documents.size(); ++i) {
     Json& object = documents[i];
     const std::string where = fmt::format("{}: object {}", file.string(), i + 1);
-    if (!object.is_object()) throw Error(ErrorKind::usage, where + ": is no Kubernetes object");
-    if (kind_of(object).empty()) throw Error(ErrorKind::usage, where + ": kind: required");
+    if (!object.is_object()) {
+      throw Error(ErrorKind::usage, where + ": is no Kubernetes object", kShape);
+    }
+    if (kind_of(object).empty()) throw Error(ErrorKind::usage, where + ": kind: required", kShape);
     if (!is_ours(object, where)) continue;
     if (name_of(object).empty()) {
       throw Error(ErrorKind::usage,
-                  fmt::format("{}: {}: metadata.name: required", where, to_lower(kind_of(object))));
+                  fmt::format("{}: {}: metadata.name: required", where, to_lower(kind_of(object))),
+                  kShape);
     }
     if (space_of(object).empty()) object["metadata"]["namespace"] = name_space_;
     const std::string id = to_lower(kind_of(object)) + "/" + name_of(object);
     const auto [first, added] = origins.files.emplace(space_of(object) + "/" + id, file);
     if (!added) {
-      throw Error(ErrorKind::usage, fmt::format("{}: {} is there already, in {}", file.string(), id,
-                                                first->second.string()));
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("{}: {} is there already, in {}", file.string(), id, first->second.string()),
+          "remove one of the two, or leave one of the files out");
     }
     objects_.push_back(std::move(object));
   }

@@ -22,10 +22,12 @@ std::string listed(std::vector<std::string> names) {
 Error missing(const std::string& what, const std::string& name, const std::string& name_space,
               const std::vector<std::string>& names) {
   const std::string meant = closest(name, names);
+  const char* elsewhere = names.empty() ? "-n names another namespace"
+                                        : "give one of those names, or another namespace with -n";
   return Error(ErrorKind::not_found,
                fmt::format("{} \"{}\" not found in namespace \"{}\"; {}", what, name, name_space,
                            listed(names)),
-               meant.empty() ? "" : "did you mean \"" + meant + "\"?");
+               meant.empty() ? elsewhere : "did you mean \"" + meant + "\"?");
 }
 
 }  // namespace kubedr::cluster

@@ -38,7 +38,8 @@ class Fields {
   const ObjectRef& ref() const { return ref_; }
 
   [[noreturn]] void fail(const char* field, const char* why) const {
-    throw Error(ErrorKind::usage, fmt::format("{}: spec.{}: {}", ref_.display(), field, why));
+    throw Error(ErrorKind::usage, fmt::format("{}: spec.{}: {}", ref_.display(), field, why),
+                "correct it with `kubectl edit`, or in the file it comes from");
   }
 
   const Json* spec(const char* field) const {

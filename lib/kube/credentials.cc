@@ -38,7 +38,8 @@ void Credentials::read_token_file() {
     file_token_ = std::move(token);
   } catch (const Error& error) {
     if (file_token_.empty()) {
-      throw Error(ErrorKind::denied, std::string("read token: ") + error.what());
+      throw Error(ErrorKind::denied, std::string("read token: ") + error.what(),
+                  "log in anew, or correct the user's tokenFile in the kubeconfig");
     }
     log::warn("kubernetes: read token again: {}", error.what());
   }

@@ -22,7 +22,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& text, const std::string& hint = {}) {
+constexpr char kMend[] = "correct the kubeconfig, or name another one with --kubeconfig";
+
+[[noreturn]] void fail(const std::string& text, const std::string& hint = kMend) {
   throw Error(ErrorKind::usage, text, hint);
 }
 
@@ -372,7 +374,8 @@ void take_flags(Config& config, const Flags& flags) {
   if (flags.insecure_skip_tls_verify) config.tls.verify = false;
   if (!flags.certificate_authority.empty()) {
     if (flags.insecure_skip_tls_verify) {
-      fail("--certificate-authority and --insecure-skip-tls-verify exclude each other");
+      fail("--certificate-authority and --insecure-skip-tls-verify exclude each other",
+           "leave one of them out");
     }
     config.tls.ca_pem = read_text(flags.certificate_authority, "--certificate-authority");
   }
@@ -396,7 +399,8 @@ void take_impersonation_flags(Impersonation& impersonation, const Flags& flags) 
   for (const std::string& pair : flags.as_user_extra) {
     const std::size_t equals = pair.find('=');
     if (equals == std::string::npos) {
-      fail(fmt::format("--as-user-extra: \"{}\" is no key=value", printable(pair)));
+      fail(fmt::format("--as-user-extra: \"{}\" is no key=value", printable(pair)),
+           "write --as-user-extra KEY=VALUE");
     }
     extra[pair.substr(0, equals)].push_back(pair.substr(equals + 1));
   }

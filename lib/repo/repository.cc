@@ -636,7 +636,8 @@ const SavedSnapshot& find_snapshot(const std::vector<SavedSnapshot>& snapshots,
     found = &saved;
   }
   if (found == nullptr) {
-    throw Error(ErrorKind::not_found, "no matching ID found for prefix \"" + prefix + "\"");
+    throw Error(ErrorKind::not_found, "no matching ID found for prefix \"" + prefix + "\"",
+                "`snapshots` lists what there is");
   }
   return *found;
 }

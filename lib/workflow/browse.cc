@@ -234,7 +234,8 @@ void dump(const Services& services, const BrowseRequest& request, const std::str
   case repo::NodeType::fifo:
   case repo::NodeType::socket:
   case repo::NodeType::irregular:
-    throw Error(ErrorKind::usage, printable(wanted) + ": is neither a file nor a folder");
+    throw Error(ErrorKind::usage, printable(wanted) + ": is neither a file nor a folder",
+                "`ls` shows what the snapshot holds");
   }
 }
 

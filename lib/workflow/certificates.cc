@@ -23,6 +23,10 @@ namespace {
 constexpr int kMaxDepth =
     40;  // a folder of certificates has two levels; a circle of links has no end
 
+constexpr char kTakeAway[] =
+    "remove it from the certificates' folder, or name another folder in spec.certsDir";
+constexpr char kCorrect[] = "correct spec.certsDir, or give --certs-dir DIR or --no-certs";
+
 std::string user_name(uid_t id) {
   std::vector<char> buffer(16384);
 
@@ -111,7 +115,8 @@ class Walk {
   repo::Node folder(const std::filesystem::path& folder, const std::string& name,
                     const std::string& path, int depth) {
     if (depth > kMaxDepth) {
-      throw Error(ErrorKind::failed, fmt::format("{}: links lead in a circle", folder.string()));
+      throw Error(ErrorKind::failed, fmt::format("{}: links lead in a circle", folder.string()),
+                  kTakeAway);
     }
 
     struct stat info {};
@@ -142,14 +147,15 @@ class Walk {
     if (S_ISREG(info.st_mode)) return file(from, name, path);
     throw Error(ErrorKind::failed,
                 fmt::format("{}: neither a file nor a folder, cannot be backed up", from.string()),
-                "remove it from the certificates' folder, or name another folder in spec.certsDir");
+                kTakeAway);
   }
 
   repo::Node file(const std::filesystem::path& from, const std::string& name,
                   const std::string& path) {
     OpenFile source(from);
     if (!S_ISREG(source.info().st_mode)) {
-      throw Error(ErrorKind::failed, fmt::format("{}: changed while it was read", from.string()));
+      throw Error(ErrorKind::failed, fmt::format("{}: changed while it was read", from.string()),
+                  "run the backup again once nothing writes to the certificates' folder");
     }
     repo::Node node = node_of(name, source.info());
     repo::SavedFile saved = writer_.save_file(source, cut_, call_);
@@ -199,10 +205,11 @@ void require_certificates(const std::filesystem::path& folder) {
     throw Error(kind,
                 fmt::format("{}: certificates' folder: {}", folder.string(),
                             std::generic_category().message(number)),
-                "correct spec.certsDir, or give --certs-dir DIR or --no-certs");
+                kCorrect);
   }
   if (!S_ISDIR(info.st_mode)) {
-    throw Error(ErrorKind::failed, fmt::format("{}: certificates: not a folder", folder.string()));
+    throw Error(ErrorKind::failed, fmt::format("{}: certificates: not a folder", folder.string()),
+                kCorrect);
   }
   names_in(folder);
 }

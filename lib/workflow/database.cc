@@ -271,7 +271,8 @@ ChosenMember choose_member(const Services& services, const crd::Policy& policy,
       if (best && best->status.cluster_id != status.cluster_id) {
         throw Error(ErrorKind::usage,
                     fmt::format("etcd: {} and {} are members of different clusters",
-                                best->endpoint.url, endpoint.url));
+                                best->endpoint.url, endpoint.url),
+                    "name members of one etcd in spec.etcdEndpoint or --etcd-endpoint");
       }
       if (!best || better(status, best->status)) best = ChosenMember{endpoint, status};
     } catch (const Error& error) {

@@ -187,8 +187,11 @@ class Forgetting {
         });
         if (steps.failed().size() == failed) report.removed.push_back(id);
         report.failed_steps = steps.failed();
-        // Whatever ended the call or the lock ends the rest too.
-        if (call.stopped()) return;
+        // Whatever ended the call or the lock ends the rest too, and is all there is to tell where
+        // nothing went.
+        if (!call.stopped()) continue;
+        if (report.removed.empty()) call.require_live();
+        return;
       }
     }
   }

@@ -144,7 +144,8 @@ class Following {
   bool job_is_done() const {
     const auto job = s_.cluster.find_object({"Job", job_}, call_);
     if (!job) {
-      throw Error(ErrorKind::failed, fmt::format("job/{}: somebody deleted it", job_));
+      throw Error(ErrorKind::failed, fmt::format("job/{}: somebody deleted it", job_),
+                  "run the same command again");
     }
     const Json conditions = job->value("status", Json::object()).value("conditions", Json::array());
     for (const Json& condition : conditions) {

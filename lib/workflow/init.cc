@@ -22,7 +22,8 @@ constexpr std::pair<int, int> kNoOperatorSince{1, 22};
 crd::Location create_location(const Services& services, const InitRequest& request,
                               const Call& call) {
   if (request.location.empty() || request.bucket.empty() || request.credentials.empty()) {
-    throw Error(ErrorKind::usage, "init: --url goes with a NAME, --bucket and --credentials");
+    throw Error(ErrorKind::usage, "init: --url goes with a NAME, --bucket and --credentials",
+                "give all four, or none and the name of a location that is there");
   }
   const Json object = {
       {"apiVersion", crd::kApiVersion},

@@ -27,7 +27,8 @@ T only_one(const cluster::Listed<T>& listed, const char* kind, const char* verb,
   std::vector<std::string> names;
   for (const T& item : listed.items) names.push_back(item.ref.name);
   throw Error(ErrorKind::usage,
-              fmt::format("more than one {}: say which: {}", kind, join(names, ", ")));
+              fmt::format("more than one {}: say which: {}", kind, join(names, ", ")),
+              fmt::format("give its name, or --{} NAME", verb));
 }
 
 // What helps, by the names of what somebody has to look at: whoever opens a repository knows none.

@@ -27,7 +27,10 @@ constexpr char kDatabaseInTarget[] = "data/etcd-snapshot.db";
 // Nothing is written into what is there unless that is asked for: a half-finished restore is told
 // apart from a whole one by the target being new. Says whether there is a target.
 bool require_free(const std::filesystem::path& target, repo::Overwrite overwrite) {
-  if (target.empty()) throw Error(ErrorKind::usage, "restore: --target is needed");
+  if (target.empty()) {
+    throw Error(ErrorKind::usage, "restore: --target is needed",
+                "name a folder that does not exist yet with --target DIR");
+  }
   std::error_code error;
   if (!std::filesystem::exists(std::filesystem::symlink_status(target, error))) return false;
   const bool is_free = overwrite != repo::Overwrite::refuse || repo::holds_nothing(target);
@@ -70,6 +73,18 @@ bool is_restored(const std::filesystem::path& path, const repo::Node& node) {
   return static_cast<std::uint64_t>(info.st_size) == node.size && time == node.mtime;
 }
 
+// Its blobs are what was backed up, so that no second restore would bring anything else.
+etcd::Verified require_sound(etcd::Verdict& verdict, const std::filesystem::path& target) {
+  try {
+    return verdict.finish();
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.what(),
+                fmt::format("it was backed up like that: no etcd can be restored from it, an older "
+                            "snapshot may be whole; {} holds it and what else was restored",
+                            target.string()));
+  }
+}
+
 void verify_database(RestoreReport& report, const repo::Node& node, Progress& progress,
                      const Call& call) {
   const std::filesystem::path path = report.target / kDatabaseInTarget;
@@ -85,7 +100,7 @@ void verify_database(RestoreReport& report, const repo::Node& node, Progress& pr
     verdict.update(ByteView(buffer).first(got));
     progress.advance(got);
   }
-  const etcd::Verified verified = verdict.finish();
+  const etcd::Verified verified = require_sound(verdict, report.target);
   report.database = path;
   report.database_size = verified.db_size();
   report.database_sha256 = to_hex(verified.digest());

@@ -131,7 +131,9 @@ std::string unschedule(const Services& services, const std::string& policy, cons
     throw Error(ErrorKind::not_found,
                 fmt::format("metadatabackuppolicy \"{}\" is not scheduled: there is no cronjob "
                             "\"{}\" in namespace \"{}\"",
-                            chosen.ref.name, name.name, services.cluster.name_space()));
+                            chosen.ref.name, name.name, services.cluster.name_space()),
+                "there is nothing to stop here: `kubectl get cronjobs -A` lists what there is "
+                "elsewhere");
   }
   return "cronjob.batch/" + name.name;
 }

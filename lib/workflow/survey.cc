@@ -253,7 +253,8 @@ void require_etcd_keys(const cluster::SecretData& keys, const std::string& secre
   for (const char* name : {"ca.crt", "client.crt"}) {
     if (first_expiry(require_key(keys, secret, name).reveal())) continue;
     throw Error(ErrorKind::usage,
-                fmt::format("secret \"{}\": its {} is no certificate", secret, name));
+                fmt::format("secret \"{}\": its {} is no certificate", secret, name),
+                "etcd's clients want PEM: -----BEGIN CERTIFICATE-----");
   }
   const std::string_view certificate = require_key(keys, secret, "client.crt").reveal();
   if (!belong_together(certificate, require_key(keys, secret, "client.key").reveal())) {

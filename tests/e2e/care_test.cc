@@ -170,6 +170,39 @@ TEST_CASE("retention: beyond retainNumBackups records and snapshots go together"
   kept.check_sound();
 }
 
+TEST_CASE("retention: backups of another etcd stop it until --adopt, and stay for good") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Kept kept("adopting", 1);
+  EtcdServer other;
+  const std::vector<std::string> of_other = {"--etcd-endpoint", other.endpoint(), "--any-etcd"};
+  const auto backup_of_other = [&](std::vector<std::string> flags = {}) {
+    other.fill("/kubedr-test/adopting/", 20, 3000);
+    flags.insert(flags.end(), of_other.begin(), of_other.end());
+    return kept.backup(std::move(flags));
+  };
+  const std::string first = short_id(kept.backup());
+  const Json second = backup_of_other();
+  const Json third = backup_of_other();
+  CHECK(kept.snapshots() == Names{first, short_id(second), short_id(third)});
+  CHECK(kept.records() == kept.snapshots());
+  for (const Json* backup : {&second, &third}) {
+    CHECK(backup->at("retention").at("removed").empty());
+    CHECK(has(backup->at("retention").dump(), "backups of another etcd"));
+  }
+  const std::string told = kept.run({"status", kept.name}).out;
+  CHECK_MESSAGE(has(told, "kubectl kubedr backup"), told);
+  CHECK_MESSAGE(has(told, "--adopt"), told);
+
+  const std::string fourth = short_id(backup_of_other({"--adopt"}));
+  CHECK(kept.snapshots() == Names{first, fourth});
+  CHECK(kept.records() == kept.snapshots());
+  // Once is enough, and the old cluster's last backup is never counted among the new one's.
+  const std::string fifth = short_id(backup_of_other());
+  CHECK(kept.snapshots() == Names{first, fifth});
+  CHECK_FALSE(has(kept.run({"status", kept.name}).out, "--adopt"));
+  kept.check_sound();
+}
+
 TEST_CASE("retention: while somebody holds a lock the backup is safe and says what waits") {
   KUBEDR_NEEDS("kube-apiserver");
   const Kept kept("kept-one", 1);

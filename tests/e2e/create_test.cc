@@ -118,12 +118,12 @@ TEST_CASE("create: keys come from files, the environment or a prompt, and are ne
     CHECK_FALSE(has(result->out + result->err, "top secret"));
   }
   check_failed(plane.kubedr(create_location(plane, "nowhere")), 2, "no terminal");
-  check_failed_plainly(typed(plane, create_location(plane, "differ"),
-                             {{"access key: ", "a"},
-                              {"secret key: ", "b"},
-                              {"password for new key: ", "one password"},
-                              {"password again: ", "another"}}),
-                       2, "do not match");
+  check_failed(typed(plane, create_location(plane, "differ"),
+                     {{"access key: ", "a"},
+                      {"secret key: ", "b"},
+                      {"password for new key: ", "one password"},
+                      {"password again: ", "another"}}),
+               2, "do not match");
   CHECK_FALSE(plane.api().kubectl({"-n", kNamespace, "get", "secret", "differ-credentials"}).ok());
 }
 
@@ -211,12 +211,51 @@ TEST_CASE("create: what is there already, or could not work, is refused and noth
     args.insert(args.end(), more.begin(), more.end());
     return plane.kubedr(args);
   };
-  check_failed_plainly(policy("nowhere", "@daily"), 4, "nowhere");
+  check_failed(policy("nowhere", "@daily"), 4, "nowhere");
   check_failed(policy("sharing", "every day"), 2, "every day");
   check_failed(policy("sharing", "@daily", {"--etcd-creds", "no-such-secret"}), 4,
                "no-such-secret");
-  check_failed_plainly(policy("sharing", "@daily", {"--etcd-cacert", "/dev/null"}), 2, "together");
+  check_failed(policy("sharing", "@daily", {"--etcd-cacert", "/dev/null"}), 2, "together");
   CHECK_FALSE(plane.api().kubectl({"-n", kNamespace, "get", "mbp", "refused"}).ok());
+}
+
+TEST_CASE("create: kubectl knows the short names, and a policy of two fields is read back whole") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("whole");
+  const auto apply = [&](const char* kind, const Json& spec) {
+    plane.apply(Json{
+        {"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+        {"kind", kind},
+        {"metadata", {{"name", "whole"}, {"namespace", kNamespace}}},
+        {"spec",
+         spec}}.dump());
+  };
+  apply("MetadataBackupPolicy", {{"destination", "whole"}, {"schedule", "@daily"}});
+  apply("MetadataBackupRecord",
+        {{"snapshotId", "01234567"}, {"policy", "whole"}, {"backuploc", "whole"}});
+  apply("MetadataRestore", {{"mbrName", "whole"}, {"pvcName", "rescue"}});
+  const auto kubectl = [&](const std::string& verb, const std::string& what,
+                           std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"-n", kNamespace, verb, what});
+    const RunResult result = plane.api().kubectl(more);
+    REQUIRE_MESSAGE(result.ok(), result.err);
+    return result.out;
+  };
+  const std::string all = kubectl("get", "bl,mbp,mbr,mr", {"-o", "name"});
+  for (const char* kind :
+       {"backuplocation", "metadatabackuppolicy", "metadatabackuprecord", "metadatarestore"}) {
+    CHECK_MESSAGE(has(all, fmt::format("{}.kubedr.catalogicsoftware.com/whole\n", kind)), all);
+  }
+  CHECK(plane.get("mbp", "whole").at("spec") ==
+        Json{{"destination", "whole"},
+             {"schedule", "@daily"},
+             {"etcdEndpoint", "https://127.0.0.1:2379"},
+             {"etcdCreds", "etcd-creds"},
+             {"options", {{"master-node-label-name", "node-role.kubernetes.io/master"}}},
+             {"retainNumBackups", 120},
+             {"suspend", false}});
+  for (const char* kind : {"mr", "mbr", "mbp", "bl"}) kubectl("delete", kind, {"whole"});
 }
 
 TEST_CASE("delete: a Secret of both a policy and a location stays") {
@@ -245,7 +284,7 @@ TEST_CASE("delete: a location in use stays, and Secrets stay unless asked for") 
   const RunResult gone = plane.kubedr({"location", "delete", "old", "--delete-secret", "--yes"});
   CHECK(gone.out == "backuplocation/old deleted\nsecret/old-creds deleted\n");
   CHECK_FALSE(plane.api().kubectl({"-n", kNamespace, "get", "secret", "old-creds"}).ok());
-  check_failed_plainly(plane.kubedr({"location", "delete", "old", "--yes"}), 4, "old");
+  check_failed(plane.kubedr({"location", "delete", "old", "--yes"}), 4, "old");
 
   // Held back by an operator that is gone.
   plane.add_location("held");

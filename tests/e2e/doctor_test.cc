@@ -161,7 +161,7 @@ TEST_CASE("doctor: what is wrong is said, and the rest is tried all the same") {
   CHECK(text.exit.code == 5);
   CHECK(has(text.out, "error: metadatabackuppolicy/ailing: "));
   CHECK(has(text.out, "good: backuplocation/ailing: "));
-  check_failed_plainly(plane.kubedr({"doctor", "nobody-knows"}), 4, "nobody-knows");
+  check_failed(plane.kubedr({"doctor", "nobody-knows"}), 4, "nobody-knows");
 
   plane.api().kubectl({"-n", kNamespace, "delete", "secret", "ailing-creds", "ailing-etcd"});
   report = examined(plane, "ailing", 5);

@@ -228,8 +228,9 @@ std::map<std::string, std::string> temporary_keys(const S3Server& s3, const Json
 BareRepository::BareRepository(std::string url)
     : url_(std::move(url)), env_{{"RESTIC_PASSWORD", kPassword}} {}
 
-BareRepository::BareRepository(const S3Server& s3, const std::string& bucket)
-    : url_(fmt::format("s3:{}/{}", s3.url(), bucket)),
+BareRepository::BareRepository(const S3Server& s3, const std::string& bucket, int port)
+    : url_(port == 0 ? fmt::format("s3:{}/{}", s3.url(), bucket)
+                     : fmt::format("s3:http://127.0.0.1:{}/{}", port, bucket)),
       env_{{"RESTIC_PASSWORD", kPassword},
            {"AWS_ACCESS_KEY_ID", s3.access_key()},
            {"AWS_SECRET_ACCESS_KEY", s3.secret_key()}} {}

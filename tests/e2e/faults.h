@@ -91,8 +91,10 @@ std::map<std::string, std::string> temporary_keys(const S3Server& s3, const Json
 // A repository in a folder or bucket without any cluster, and a plain etcd to fill it from.
 class BareRepository {
  public:
-  explicit BareRepository(std::string url);                       // a folder
-  BareRepository(const S3Server& s3, const std::string& bucket);  // s3:...
+  explicit BareRepository(std::string url);  // a folder
+
+  // s3:..., through a proxy at that port if one is given.
+  BareRepository(const S3Server& s3, const std::string& bucket, int port = 0);
 
   const std::string& url() const { return url_; }
 

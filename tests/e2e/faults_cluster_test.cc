@@ -217,8 +217,8 @@ TEST_CASE("faults: a malformed kubeconfig, and names that are not in it") {
   const TempDir folder;
   const std::string text = kubeconfig_text(plane);
 
-  check_failed_plainly(backup_with(folder.write("yaml", "a: [b").string()), 2, "yaml");
-  check_failed_plainly(backup_with(folder.write("list", "- a\n- b\n").string()), 2, "list");
+  check_failed(backup_with(folder.write("yaml", "a: [b").string()), 2, "yaml");
+  check_failed(backup_with(folder.write("list", "- a\n- b\n").string()), 2, "list");
   const std::string good = folder.write("good", text).string();
   check_failed(backup_with(good, {"--context", "nowhere"}), 2, "nowhere");
   check_failed(backup_with(good, {"--cluster", "nowhere"}), 2, "nowhere");

@@ -51,6 +51,43 @@ struct Stored {
   }
 };
 
+// One etcd of several real members, which join one after the other.
+class Members {
+ public:
+  // A learner has the data and no vote.
+  EtcdServer& add(bool as_learner = false) {
+    const std::string peer = fmt::format("http://127.0.0.1:{}", free_port());
+    const bool first = members_.empty();
+    if (!first) {
+      const Json request = {{"peerURLs", {peer}}, {"isLearner", as_learner}};
+      members_.front()->gateway("/v3/cluster/member/add", request.dump());
+    }
+    const std::string name = fmt::format("member-{}", members_.size() + 1);
+    cluster_ += fmt::format("{}{}={}", first ? "" : ",", name, peer);
+    EtcdOptions options;
+    options.flags = {"--name=" + name,
+                     "--listen-peer-urls=" + peer,
+                     "--initial-advertise-peer-urls=" + peer,
+                     "--initial-cluster=" + cluster_,
+                     fmt::format("--initial-cluster-state={}", first ? "new" : "existing"),
+                     "--strict-reconfig-check=false"};
+    return *members_.emplace_back(std::make_unique<EtcdServer>(options));
+  }
+
+ private:
+  std::vector<std::unique_ptr<EtcdServer>> members_;
+  std::string cluster_;
+};
+
+// As its own consistency check does.
+void raise_corrupt(EtcdServer& etcd) {
+  const Json status = parse_json(etcd.gateway("/v3/maintenance/status", "{}"), "etcd");
+  const Json alarm = {{"action", "ACTIVATE"},
+                      {"alarm", "CORRUPT"},
+                      {"memberID", status.at("header").at("member_id")}};
+  etcd.gateway("/v3/maintenance/alarm", alarm.dump());
+}
+
 // As a user whom modes stop: root reads whatever it likes.
 RunResult backup_bound_by_modes(ControlPlane& plane, const std::string& policy) {
   const TempDir home;
@@ -98,6 +135,62 @@ TEST_CASE("faults: an etcd that cannot be reached") {
   policy.check_next_backup_works();
 }
 
+TEST_CASE("faults: of several members one that is fit is backed up, or none with the reason") {
+  const Stored stored;
+  Members etcd;
+  EtcdServer& first = etcd.add();
+  first.fill("/registry/configmaps/default/c", 100, 2000);
+  EtcdServer& second = etcd.add();
+  EtcdServer& third = etcd.add();
+  const std::string learner = etcd.add(true).endpoint();
+  const auto backup = [&](const std::string& endpoints) {
+    return stored.repository.run({"backup", "--etcd-endpoint", endpoints, "-o", "json"});
+  };
+  const auto check_taken_of = [&](const EtcdServer& member, const std::string& endpoints) {
+    CAPTURE(endpoints);
+    CHECK(parsed(backup(endpoints)).at("etcd").at("endpoint") == member.endpoint());
+  };
+
+  check_failed(stored.repository.run({"backup", "--etcd-endpoint", learner}), 1,
+               learner + ": is a learner");
+  const std::string strange = plain_etcd().endpoint();
+  check_failed(
+      stored.repository.run({"backup", "--etcd-endpoint", first.endpoint() + "," + strange}), 2,
+      "are members of different clusters");
+  stored.check_nothing_changed();
+  check_taken_of(first, learner + "," + first.endpoint());
+  check_taken_of(first, first.endpoint() + "," + learner);
+
+  second.stop();
+  check_taken_of(first, second.endpoint() + "," + first.endpoint());
+  check_taken_of(first, first.endpoint() + "," + second.endpoint());
+  // The last one that lives of three has no leader, and all the data.
+  third.stop();
+  check_taken_of(first, first.endpoint() + "," + second.endpoint() + "," + third.endpoint());
+  stored.repository.check_repository();
+}
+
+TEST_CASE("faults: a member with a CORRUPT alarm is not backed up, another one is") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-corrupt");
+  Members etcd;
+  EtcdServer& sound = etcd.add();
+  sound.put("/registry/namespaces/kube-system",
+            plane.get("namespace", "kube-system").at("metadata").at("uid").get<std::string>());
+  EtcdServer& corrupt = etcd.add();
+  etcd.add();
+  raise_corrupt(corrupt);
+  check_failed(policy.backup({"--etcd-endpoint", corrupt.endpoint(), "--any-etcd"}), 22,
+               corrupt.endpoint() + ": alarm CORRUPT on member ");
+  policy.check_failure_is_published("alarm CORRUPT on member ");
+
+  const std::string both = corrupt.endpoint() + "," + sound.endpoint();
+  const RunResult backup = policy.backup({"--etcd-endpoint", both, "-o", "json"});
+  CHECK(parsed(backup).at("etcd").at("endpoint") == sound.endpoint());
+  CHECK_MESSAGE(has(backup.err, "alarm CORRUPT on member "), backup.err);
+}
+
 TEST_CASE("faults: a client certificate that etcd does not accept") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
@@ -121,7 +214,7 @@ TEST_CASE("faults: a client certificate that etcd does not accept") {
   check_failed(policy.backup({"--etcd-cert", certificate, "--etcd-key", key}), 21,
                plane.etcd().endpoint());
   policy.check_failure_is_published("certificate");
-  check_failed_plainly(policy.backup({"--etcd-cert", certificate}), 2, "--etcd-key go together");
+  check_failed(policy.backup({"--etcd-cert", certificate}), 2, "--etcd-key go together");
   policy.check_next_backup_works();
 }
 
@@ -270,7 +363,7 @@ TEST_CASE("faults: a certificates' folder with something unreadable fails the ba
   std::filesystem::remove(certs / "pipe");
 
   std::filesystem::create_directory_symlink("..", certs / "etcd/circle");
-  check_failed_plainly(policy.backup(), 1, "circle");
+  check_failed(policy.backup(), 1, "circle");
   policy.check_failure_is_published("circle");
   std::filesystem::remove(certs / "etcd/circle");
 

@@ -214,7 +214,7 @@ TEST_CASE("faults: a config of a version that is not known yet") {
   check_failed(backup, 2, "version");
   CHECK(has(backup.err, "3"));
   check_failed(repository.run({"snapshots"}), 2, "version");
-  check_failed_plainly(repository.run({"init"}), 1, "already initialized");
+  check_failed(repository.run({"init"}), 1, "already initialized");
   CHECK(files_below(folder / "repository") == before);
 }
 
@@ -322,6 +322,46 @@ TEST_CASE("faults: a restore onto a full disk says so") {
   REQUIRE(repository.run({"backup"}).ok());
   check_failed(repository.run({"restore", "latest", "--target", disk.repository().string()}), 1,
                "No space left on device");
+}
+
+// As operator mode stores it, which looks at nothing.
+TEST_CASE("faults: a database that was damaged before it was stored is no restore") {
+  KUBEDR_NEEDS("restic-0.18");
+  const TempDir folder;
+  const BareRepository repository((folder / "repository").string());
+  REQUIRE(repository.run({"init"}).ok());
+  folder.write("data/certificates/ca.crt", "a certificate");
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "data/etcd-snapshot.db");
+  ProcessOptions options;
+  options.env = repository.restic_env();
+  options.env["HOME"] = folder.path().string();
+  options.cwd = folder.path();
+  const auto store = [&] {
+    const RunResult stored = run({find_server("restic-0.18").string(), "backup", "data"}, options);
+    REQUIRE_MESSAGE(stored.ok(), stored.err);
+  };
+  const std::string sound = read_text(db);
+  store();
+  CHECK(repository.run({"restore", "latest", "--target", folder / "sound"}).ok());
+
+  const std::string target = folder / "target";
+  const auto check_refused = [&](std::string_view why) {
+    store();
+    const RunResult restored = repository.run({"restore", "latest", "--target", target});
+    check_failed(restored, 22, "data/etcd-snapshot.db: " + std::string(why));
+    CHECK_MESSAGE(has(restored.err, "an older snapshot may be whole"), restored.err);
+    CHECK_MESSAGE(has(restored.err, target + " holds it"), restored.err);
+    CHECK(files_below(target) ==
+          std::map<std::string, std::string>{{"data/certificates/ca.crt", "a certificate"},
+                                             {"data/etcd-snapshot.db", read_text(db)}});
+    CHECK(files_below(folder / "repository/locks").empty());
+    std::filesystem::remove_all(target);
+  };
+  flip_a_bit(db);
+  check_refused("sha-256 digest does not match: etcd sent ");
+  folder.write("data/etcd-snapshot.db", sound.substr(0, sound.size() - 32));
+  check_refused(fmt::format("{} bytes are not a db and a digest", sound.size() - 32));
+  repository.check_repository();
 }
 
 TEST_CASE("faults: a backup killed before or after any request harms nothing") {

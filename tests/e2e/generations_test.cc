@@ -253,7 +253,7 @@ TEST_CASE("generations: a policy whose location is gone") {
   CHECK(has(found[0], "\"homeless\", does not exist"));
   CHECK(plane.kubedr({"status", "policy/homeless"}).exit.code == 5);
   const RunResult backup = policy.backup();
-  check_failed_plainly(backup, 4, "backuplocation \"homeless\" not found");
+  check_failed(backup, 4, "backuplocation \"homeless\" not found");
   policy.check_failure_is_published("backuplocation \"homeless\" not found");
 
   plane.add_location("homeless");

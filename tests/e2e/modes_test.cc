@@ -7,7 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
-#include "e2e/world.h"
+#include "base/sha256.h"
+#include "e2e/faults.h"
 #include "support/byte_proxy.h"
 #include "support/restic.h"
 #include "support/server.h"
@@ -18,10 +19,6 @@ using namespace kubedr::test;
 namespace {
 
 using Environment = std::map<std::string, std::string>;
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::string encoded(const std::string& text) {
   return to_base64(as_bytes(text));
@@ -283,10 +280,43 @@ TEST_CASE(
   CHECK_MESSAGE(has(again.err, "repository master key and config already initialized"), again.err);
   etcd.stop();
   const RunResult backup = world.kubedr({"backup", "--timeout", "20s"});
-  CHECK_MESSAGE(backup.exit.code == 20, backup.err);
+  check_failed(backup, 20, etcd.endpoint());
+  CHECK_MESSAGE(has(backup.err, "not written (no API server): MetadataBackupPolicy nightly"),
+                backup.err);
+  CHECK_MESSAGE(has(backup.err, "not written (no API server): Event "), backup.err);
   CHECK(files_below(world.repositories()) == before);
   CHECK(files_below(world.folder() / "manifests") == manifests);
   CHECK(world.calls_to_api() == 0);
+}
+
+TEST_CASE(
+    "manifests: a full disk under a file:// location fails the backup and leaves no half file") {
+  KUBEDR_NEEDS("etcd");
+  EtcdServer etcd(tls_etcd());
+  etcd.fill("/registry/secrets/default/s", 400, 8000);
+  const Manifests world(etcd);
+  const TmpfsMount disk(world.repositories(), "1m");
+  KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
+  REQUIRE(world.kubedr({"init"}).ok());
+  const auto before = files_below(world.repository());
+
+  const RunResult backup = world.kubedr({"backup"});
+  check_failed(backup, 1, "No space left on device");
+  CHECK_MESSAGE(has(backup.err, "not written (no API server): MetadataBackupPolicy nightly"),
+                backup.err);
+  CHECK_MESSAGE(has(backup.err, "not written (no API server): Event "), backup.err);
+  CHECK_FALSE(has(backup.err, "MetadataBackupRecord"));  // there is nothing that it could name
+  for (const auto& [name, content] : files_below(world.repository())) {
+    if (before.count(name) != 0) continue;
+    CHECK_MESSAGE(name.starts_with("data/"), name);
+    CHECK_MESSAGE(name.substr(name.rfind('/') + 1) == to_hex(sha256(as_bytes(content))), name);
+  }
+
+  const TmpfsMount room(world.repositories());  // over the small one, and empty
+  REQUIRE(world.kubedr({"init"}).ok());
+  const Json again = parsed(world.kubedr({"backup", "-o", "json"}));
+  CHECK(not_written(again, "MetadataBackupPolicy").at("status").at("backupStatus") == "Completed");
+  CHECK(not_written(again, "MetadataBackupRecord").at("spec").at("policy") == "nightly");
 }
 
 TEST_CASE("manifests: a file, several paths, and what is wrong with one of them") {

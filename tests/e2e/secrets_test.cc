@@ -2,12 +2,15 @@
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 #include <sstream>
 
@@ -102,6 +105,30 @@ void check_process(const Needles& needles, pid_t pid) {
     needles.check_not_in(read_text(at->path()), at->path().string());
   }
   CHECK(files > 0);  // its stdout and stderr, at the least
+}
+
+// Bytes of the unlinked file in which sealed packs wait for S3.
+std::uintmax_t spooled_by(pid_t pid) {
+  std::uintmax_t bytes = 0;
+  std::error_code error;
+  std::filesystem::directory_iterator at(fmt::format("/proc/{}/fd", pid), error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(at->path(), gone).string();
+    if (!target.ends_with(" (deleted)")) continue;
+    const std::uintmax_t size = std::filesystem::file_size(at->path(), gone);
+    if (!gone) bytes = std::max(bytes, size);
+  }
+  return bytes;
+}
+
+// Whom the kernel takes the memory of a process for: root's where it may not be looked at or
+// dumped.
+uid_t owner_of_memory(pid_t pid) {
+  struct stat info {};
+
+  REQUIRE(stat(fmt::format("/proc/{}/mem", pid).c_str(), &info) == 0);
+  return info.st_uid;
 }
 
 void check_files(const Needles& needles, const std::filesystem::path& folder) {
@@ -215,6 +242,96 @@ TEST_CASE("secrets: a look at a running backup finds none") {
   needles.check_not_in(backup.err(), "stderr");
   check_files(needles, folder / "home");
   check_files(needles, folder / "tmp");
+}
+
+TEST_CASE("secrets: what waits on disk for a slow S3 is sealed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "spooled");
+  ByteProxy s3(plane.s3().port());
+  plane.add_location("spooled", fmt::format("http://127.0.0.1:{}", s3.port()));
+  // More than waits in memory, and in every page of it the mark.
+  constexpr char kMark[] = "a mark that stands in each value of etcd";
+  constexpr std::string_view kLetters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  EtcdServer etcd;
+  std::mt19937_64 random(7);  // NOLINT(cert-msc51-cpp): the same in every run on purpose
+  for (int part = 0; part < 60; ++part) {
+    std::vector<EtcdServer::KeyValue> pairs;
+    for (int number = 0; number < 125; ++number) {
+      std::string value;
+      while (value.size() < 8000) {
+        value += kMark;
+        for (int i = 0; i < 960; ++i) value += kLetters[random() % kLetters.size()];
+      }
+      pairs.emplace_back(fmt::format("/registry/secrets/default/{:02}-{:03}", part, number), value);
+    }
+    etcd.put_all(pairs);
+  }
+  const TempDir folder;
+  Needles needles;
+  needles.add(kMark);
+  REQUIRE(needles.found_in(read_text(save_database(etcd, folder / "db"))));
+  needles.add(kPassword);
+  needles.add(plane.s3().secret_key());
+  needles.add(KubeApi::token("admin"));
+
+  ProxyRules rules;
+  rules.bytes_per_second = 60'000;
+  s3.set(rules);
+  Process backup =
+      start_kubedr({"backup", "spooled", "--no-certs", "--etcd-endpoint", etcd.endpoint(),
+                    "--any-etcd", "--kubeconfig=" + plane.api().kubeconfig().string()});
+  REQUIRE_MESSAGE(
+      eventually([&] { return spooled_by(backup.pid()) > 1'000'000; }, std::chrono::seconds(120)),
+      backup.err());
+  check_process(needles, backup.pid());
+  s3.set({});
+  const auto end = backup.wait(std::chrono::seconds(120));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, backup.err());
+}
+
+TEST_CASE("secrets: nobody else may look into the program's memory, and no core holds it") {
+  const TempDir folder;
+  const bool is_root = geteuid() == 0;
+  namespace fs = std::filesystem;
+  fs::permissions(folder.path(), fs::perms::all);
+  const fs::path program = folder / "kubectl-kubedr";  // where the other user can start it
+  fs::copy_file(KUBEDR_BINARY, program);
+  ByteProxy deaf(plain_etcd().port());
+  ProxyRules rules;
+  rules.stall_at = 0;
+  deaf.set(rules);
+  ProcessOptions options;
+  options.env = {{"HOME", folder.path().string()},
+                 {"RESTIC_PASSWORD", kPassword},
+                 {"AWS_ACCESS_KEY_ID", "key"},
+                 {"AWS_SECRET_ACCESS_KEY", "secret"}};
+  // To root it would make no difference.
+  const auto start = [&](std::vector<std::string> argv) {
+    if (is_root) {
+      argv.insert(argv.begin(), {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+    }
+    return Process(argv, options);
+  };
+  const uid_t user = is_root ? 65534 : geteuid();
+  const Process other = start({"sleep", "600"});
+  REQUIRE(eventually([&] { return owner_of_memory(other.pid()) == user; }));
+
+  const Process ours = start({program.string(), "snapshots", "--repo",
+                              fmt::format("s3:http://127.0.0.1:{}/bucket", deaf.port())});
+  REQUIRE_MESSAGE(eventually([&] { return deaf.counts().connections > 0; }), ours.err());
+  CHECK(owner_of_memory(ours.pid()) == 0);
+  const std::string limits = read_text(fmt::format("/proc/{}/limits", ours.pid()));
+  const std::size_t core = limits.find("Max core file size");
+  REQUIRE(core != std::string::npos);
+  std::istringstream line(limits.substr(core + std::string("Max core file size").size()));
+  std::string soft;
+  std::string hard;
+  line >> soft >> hard;
+  CHECK(soft == "0");
+  CHECK(hard == "0");
 }
 
 TEST_CASE("secrets: the password of a bare repository stays in its environment") {

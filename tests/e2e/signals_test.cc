@@ -5,8 +5,11 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -60,6 +63,54 @@ void check_no_lock(const Held& held) {
   CHECK(locks.out == "");
 }
 
+using Requests = std::vector<std::string>;
+
+// A verb, and how its requests to S3 so far tell that it is in the midst of its work.
+struct AtWork {
+  std::vector<std::string> verb;
+  std::function<bool(const Requests&)> is_told;
+};
+
+std::function<bool(const Requests&)> by(const std::string& request) {
+  return [request](const Requests& requests) {
+    return std::any_of(requests.begin(), requests.end(),
+                       [&](const std::string& line) { return has(line, request); });
+  };
+}
+
+// Names of files below a folder in which somebody works.
+std::vector<std::string> names_below(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code gone;
+  for (auto at = std::filesystem::recursive_directory_iterator(folder, gone);
+       !gone && at != std::filesystem::recursive_directory_iterator(); at.increment(gone)) {
+    if (at->is_regular_file(gone)) names.push_back(at->path().filename().string());
+  }
+  return names;
+}
+
+// How it ended on a signal that came then.
+RunResult interrupted(ControlPlane& plane, ByteProxy& s3, const AtWork& at_work, int signal) {
+  ProxyRules slow;
+  slow.delay = milliseconds(200);
+  slow.bytes_per_second = kSlow;
+  s3.set(slow);
+  std::vector<std::string> args = at_work.verb;
+  args.insert(args.end(), {"--no-cache", "--kubeconfig=" + plane.api().kubeconfig().string()});
+  const auto before = static_cast<std::ptrdiff_t>(s3.requests().size());
+  Process process = start_kubedr(args);
+  const auto is_at_work = [&] {
+    const Requests all = s3.requests();
+    return at_work.is_told(Requests(all.begin() + before, all.end()));
+  };
+  REQUIRE_MESSAGE(eventually(is_at_work, seconds(120)), process.err());
+  process.kill(signal);
+  const auto end = process.wait(seconds(60));
+  REQUIRE(end);
+  s3.set({});
+  return {*end, process.out(), process.err(), "", false};
+}
+
 }  // namespace
 
 TEST_CASE("signals: before the commit point Ctrl-C and SIGTERM end a backup within seconds") {
@@ -86,6 +137,88 @@ TEST_CASE("signals: before the commit point Ctrl-C and SIGTERM end a backup with
     check_no_lock(held);
     held.s3.set({});
     held.policy.check_next_backup_works();
+  }
+}
+
+TEST_CASE(
+    "signals: whatever is at work ends with the signal's code, and nothing is left half done") {
+  KUBEDR_NEEDS("kube-apiserver");
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    const std::string name = fmt::format("broken-off-{}", code);
+    Held held(name);
+    for (int i = 0; i < 2; ++i) {
+      held.grow();
+      REQUIRE(held.policy.backup().ok());
+    }
+    const TempDir folder;
+    const std::string target = (folder / "target").string();
+    const auto in_work = [&](const Requests&) {
+      const std::vector<std::string> names = names_below(target);
+      return std::any_of(names.begin(), names.end(),
+                         [](const std::string& one) { return one.ends_with(".part"); });
+    };
+    const auto reads_packs = by("GET /" + name + "/data/");
+    // What forget leaves is prune's work.
+    const std::vector<AtWork> verbs = {
+        {{"restore", "latest", "--policy", name, "--target", target}, in_work},
+        {{"check", "--location", name, "--read-data"}, reads_packs},
+        {{"sync", "--location", name, "--yes"}, by("GET /" + name + "/snapshots/")},
+        {{"forget", "--location", name, "--keep-last", "1", "--yes"},
+         by("DELETE /" + name + "/snapshots/")},
+        {{"prune", "--location", name, "--max-unused", "0", "--yes"}, reads_packs}};
+    for (const AtWork& at_work : verbs) {
+      CAPTURE(at_work.verb.front());
+      const RunResult ended = interrupted(held.plane, held.s3, at_work, signal);
+      CAPTURE(ended.err);
+      check_no_lock(held);
+      // One that has removed something already must tell of it.
+      if (at_work.verb.front() == "forget" && has(ended.out, "1 snapshot removed")) {
+        CHECK(ended.exit.code == 3);
+      } else {
+        CHECK(ended.exit.code == code);
+        CHECK(ended.out == "");
+        CHECK(has(ended.err, code == 130 ? "error: interrupted" : "error: terminated"));
+      }
+      if (at_work.verb.front() == "restore") {
+        CHECK_FALSE(in_work({}));
+        CHECK_FALSE(std::filesystem::exists(target + "/data/etcd-snapshot.db"));
+        std::filesystem::remove_all(target);
+      }
+      const RunResult again = held.plane.kubedr(at_work.verb);
+      CHECK_MESSAGE(again.ok(), again.err);
+    }
+    CHECK(held.policy.snapshot_ids().size() == 1);
+    held.policy.check_repository();
+  }
+}
+
+TEST_CASE("signals: an init that is ended says Failed, and the next one makes the repository") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    const std::string name = fmt::format("init-ended-{}", code);
+    ByteProxy s3(plane.s3().port());
+    plane.add_location(name, fmt::format("http://127.0.0.1:{}", s3.port()));
+    const RunResult ended =
+        interrupted(plane, s3, {{"init", name}, by("PUT /" + name + "/keys/")}, signal);
+    CAPTURE(ended.err);
+    CHECK(ended.exit.code == code);
+    CHECK(ended.out == "");
+    const std::string why = code == 130 ? "interrupted" : "terminated";
+    const Json status = plane.get("backuplocation", name).at("status");
+    CHECK(status.at("initStatus") == "Failed");
+    CHECK(has(status.at("initErrorMessage").get<std::string>(), why));
+    const std::vector<Json> events = plane.events_of(name);
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].at("reason") == "InitFailed");
+    CHECK(has(events[0].at("message").get<std::string>(), why));
+
+    const RunResult next = plane.kubedr({"init", name, "--if-needed"});
+    CHECK_MESSAGE(next.ok(), next.err);
+    CHECK(plane.get("backuplocation", name).at("status").at("initStatus") == "Completed");
+    const RunResult theirs = restic("0.18", {"list", "keys"}, plane.restic_env(name));
+    CHECK_MESSAGE(theirs.ok(), theirs.err);
+    CHECK(theirs.out.size() == 64 + 1);
   }
 }
 

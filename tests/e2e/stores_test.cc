@@ -140,15 +140,8 @@ TEST_CASE("stores: a repository lives where conditional PUTs are not known") {
   ProxyRules rules;
   rules.unknown_header = "if-none-match";
   proxy.set(rules);
-  const BareRepository repository(s3, "bucket");
-  const std::string through = fmt::format("s3:http://127.0.0.1:{}/bucket", proxy.port());
-  const RunResult init = repository.run({"init"}, through);
-  REQUIRE_MESSAGE(init.ok(), init.err);
-  CHECK(repository.run({"init"}, through).exit.code == 1);
-  const RunResult backup = repository.run(
-      {"backup", "--no-certs", "--etcd-snapshot", Databases::shared().first.string()}, through);
-  REQUIRE_MESSAGE(backup.ok(), backup.err);
-  check_restores_latest(repository, Databases::shared().first);
+  const BareRepository repository(s3, "bucket", proxy.port());
+  live(repository);
   repository.check_repository();
 }
 
