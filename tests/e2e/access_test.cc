@@ -263,8 +263,7 @@ void restore_as_pod(Audited& audited, const TempDir& folder, const std::string& 
 // Told of changes, and not asking at intervals for want of that right.
 void watch_status(Audited& audited, const std::string& user) {
   CAPTURE(user);
-  const std::string wanted =
-      right("watch", "kubedr.catalogicsoftware.com", "metadatabackuppolicies");
+  const std::string wanted = "watch metadatabackuppolicies.kubedr.catalogicsoftware.com";
   const Process watching = start_kubedr(
       {"status", "--watch", "--kubeconfig=" + audited.plane.api().kubeconfig(user).string()});
   CHECK(eventually([&] { return audited.used_by(user).count(wanted) != 0; }));
