@@ -323,7 +323,7 @@ void add_backup(CLI::App& root, Action& action) {
   verb->add_option("--chunker", arguments->chunker,
                    "Where the database is cut: auto, pages or restic")
       ->check(CLI::IsMember({"auto", "pages", "restic"}));
-  verb->add_option("--host", request.host, "Host name of the snapshot");
+  verb->add_option("-H,--host", request.host, "Host name of the snapshot");
   verb->add_option("--tag", request.tags, "A tag of the snapshot; may be repeated")
       ->take_all()
       ->expected(1);

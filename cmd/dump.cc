@@ -17,7 +17,8 @@ namespace kubedr::cmd {
 namespace {
 
 struct Arguments {
-  workflow::BrowseRequest request;
+  workflow::SnapshotChoice choice;
+  FilterFlags filter;
   std::string path;
   std::string target;
 };
@@ -33,7 +34,7 @@ void dump_to_stdout(const Arguments& arguments, const Context& context) {
                 "pipe it, send it to a file with >, or name one with --target");
   }
   const Wired wired(context);
-  workflow::dump(wired.services(), arguments.request, arguments.path, write_out, context.call);
+  workflow::dump(wired.services(), arguments.choice, arguments.path, write_out, context.call);
   if (std::fflush(stdout) != 0) {
     throw Error(ErrorKind::failed, "stdout: write: " + std::generic_category().message(errno));
   }
@@ -80,12 +81,13 @@ void dump_to_file(const Arguments& arguments, const Context& context) {
   const Wired wired(context);
   PartFile file(arguments.target);
   workflow::dump(
-      wired.services(), arguments.request, arguments.path,
+      wired.services(), arguments.choice, arguments.path,
       [&](ByteView bytes) { file.write(bytes); }, context.call);
   file.commit();
 }
 
-int run(const Arguments& arguments, const Context& context) {
+int run(Arguments arguments, const Context& context) {
+  arguments.choice.filter = filter_of(arguments.filter);
   if (arguments.target.empty()) {
     dump_to_stdout(arguments, context);
   } else {
@@ -101,12 +103,13 @@ void add_dump(CLI::App& root, Action& action) {
       root.add_subcommand("dump", "Write a file of a snapshot to stdout, or a folder as tar");
   // Shared with the callback, which CLI11 keeps until the verb has run.
   const auto arguments = std::make_shared<Arguments>();
-  verb->add_option("SNAPSHOT", arguments->request.snapshot,
+  verb->add_option("SNAPSHOT", arguments->choice.snapshot,
                    "A record's name, a snapshot's id or the start of one, or latest")
       ->required();
   verb->add_option("PATH", arguments->path, "Its path in the snapshot; / is all of it")->required();
-  verb->add_option("--target", arguments->target, "Write to this file instead");
-  add_whose_flags(*verb, arguments->request.whose);
+  verb->add_option("-t,--target", arguments->target, "Write to this file instead");
+  add_whose_flags(*verb, arguments->choice.whose);
+  add_filter_flags(*verb, arguments->filter, Filtered::latest);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr dump latest /data/etcd-snapshot.db > etcd.db\n"

@@ -100,7 +100,7 @@ void add_place_flags(CLI::App& root, Flags& flags) {
       ->take_all()
       ->expected(1)
       ->group(kWhere);
-  root.add_option("--repo", flags.repo,
+  root.add_option("-r,--repo", flags.repo,
                   "Work on this repository alone, with restic's environment variables: "
                   "s3:http://host:9000/bucket or /path")
       ->group(kWhere);
@@ -335,14 +335,17 @@ void add_whose_flags(CLI::App& verb, workflow::Whose& whose) {
   verb.add_option("--policy", whose.policy, "The policy whose location, or whose snapshots");
 }
 
-void add_filter_flags(CLI::App& verb, FilterFlags& flags) {
-  const auto add = [&](const char* name, std::vector<std::string>& values, const char* what) {
-    verb.add_option(name, values, what)->take_all()->expected(1);
+void add_filter_flags(CLI::App& verb, FilterFlags& flags, Filtered what) {
+  const std::string only = what == Filtered::latest ? "With latest: only" : "Only";
+  const auto add = [&](const char* name, std::vector<std::string>& values, const char* text) {
+    verb.add_option(name, values, only + text)->take_all()->expected(1);
   };
-  add("--host", flags.hosts, "Only this host's; may be repeated, for any of several");
+  const bool is_taken = verb.get_option_no_throw("-H") != nullptr;  // forget --keep-hourly
+  add(is_taken ? "--host" : "-H,--host", flags.hosts,
+      " this host's; may be repeated, for any of several");
   add("--tag", flags.tags,
-      "Only with all of these tags (comma separated); may be repeated, for any of several lists");
-  add("--path", flags.paths, "Only of this path; may be repeated, for all of several");
+      " with all of these tags (comma separated); may be repeated, for any of several lists");
+  add("--path", flags.paths, " of this path; may be repeated, for all of several");
 }
 
 std::vector<std::vector<std::string>> parse_tag_lists(const std::vector<std::string>& lists) {
@@ -365,7 +368,12 @@ void add_prune_flags(CLI::App& verb, PruneFlags& flags) {
                   "Unused data that may stay: x%, a size, or unlimited; 5% if nothing is said");
   verb.add_option("--max-repack-size", flags.max_repack_size,
                   "Stop after so much data was packed anew, e.g. 2G");
+  verb.add_flag("--repack-cacheable-only", flags.repack_cacheable_only,
+                "Pack trees anew, but leave data that is still needed where it is");
   verb.add_flag("--repack-small", flags.repack_small, "Join packs below 80 % of their full size");
+  verb.add_option("--repack-smaller-than", flags.repack_smaller_than,
+                  "Join packs below this size, e.g. 1M")
+      ->type_name("SIZE");
 }
 
 repo::PruneOptions prune_options_of(const PruneFlags& flags) {
@@ -374,6 +382,11 @@ repo::PruneOptions prune_options_of(const PruneFlags& flags) {
   if (!flags.max_repack_size.empty()) {
     options.max_repack_bytes = parse_flag_size("--max-repack-size", flags.max_repack_size);
   }
+  if (!flags.repack_smaller_than.empty()) {
+    options.repack_smaller_than =
+        parse_flag_size("--repack-smaller-than", flags.repack_smaller_than);
+  }
+  options.repack_cacheable_only = flags.repack_cacheable_only;
   options.max_unused = {};
   const std::string& unused = flags.max_unused;
   if (unused == "unlimited") return options;

@@ -93,8 +93,12 @@ struct FilterFlags {
   std::vector<std::string> paths;
 };
 
-// --host, --tag and --path, for verbs that choose among snapshots.
-void add_filter_flags(CLI::App& verb, FilterFlags& flags);
+// What the filter is of: all that the verb looks at, or what its `latest` may be.
+enum class Filtered { all, latest };
+
+// --host, --tag and --path, for verbs that choose among snapshots. -H is --host's unless the verb
+// has it already, as with restic.
+void add_filter_flags(CLI::App& verb, FilterFlags& flags, Filtered what);
 workflow::SnapshotFilter filter_of(const FilterFlags& flags);
 
 // restic's lists of tags: "a,b" are two that belong together.
@@ -104,7 +108,9 @@ std::vector<std::vector<std::string>> parse_tag_lists(const std::vector<std::str
 struct PruneFlags {
   std::string max_unused = "5%";
   std::string max_repack_size;
+  bool repack_cacheable_only = false;
   bool repack_small = false;
+  std::string repack_smaller_than;
 };
 
 void add_prune_flags(CLI::App& verb, PruneFlags& flags);

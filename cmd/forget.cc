@@ -143,12 +143,12 @@ void add_rules(CLI::App& verb, Arguments& arguments) {
         ->type_name("N")
         ->group(kRules);
   };
-  count("--keep-last", arguments.last, "snapshots");
-  count("--keep-hourly", arguments.hourly, "hourly ones");
-  count("--keep-daily", arguments.daily, "daily ones");
-  count("--keep-weekly", arguments.weekly, "weekly ones");
-  count("--keep-monthly", arguments.monthly, "monthly ones");
-  count("--keep-yearly", arguments.yearly, "yearly ones");
+  count("-l,--keep-last", arguments.last, "snapshots");
+  count("-H,--keep-hourly", arguments.hourly, "hourly ones");
+  count("-d,--keep-daily", arguments.daily, "daily ones");
+  count("-w,--keep-weekly", arguments.weekly, "weekly ones");
+  count("-m,--keep-monthly", arguments.monthly, "monthly ones");
+  count("-y,--keep-yearly", arguments.yearly, "yearly ones");
   const auto within = [&](const char* name, std::string& value, const char* what) {
     verb.add_option(name, value, fmt::format("Keep {} within a span such as 1y5m7d2h", what))
         ->type_name("SPAN")
@@ -178,10 +178,10 @@ void add_forget(CLI::App& root, Action& action) {
   verb->add_option("SNAPSHOT", request.snapshots, "Records' names or snapshots' ids");
   add_whose_flags(*verb, arguments->whose);
   add_rules(*verb, *arguments);
-  verb->add_option("--group-by", request.group_by,
+  verb->add_option("-g,--group-by", request.group_by,
                    "Apply the rules to each group by itself: policy (as if nothing is said), host, "
                    "paths, tags");
-  add_filter_flags(*verb, arguments->filter);
+  add_filter_flags(*verb, arguments->filter, Filtered::all);
   verb->add_flag("--unsafe-allow-remove-all", request.unsafe_allow_remove_all,
                  "Remove all that --policy, --host, --tag or --path find; not together with rules");
   verb->add_flag("--prune", request.prune, "Then remove the data that is no longer needed");

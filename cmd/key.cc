@@ -115,8 +115,11 @@ void add_key(CLI::App& root, Action& action) {
   CLI::App* add_verb = group->add_subcommand("add", "Add a key with a password of its own");
   add_verb->add_option("--new-password-file", arguments->password_file,
                        "File with the new password; else it is asked for");
-  // restic's --user is taken: it is kubectl's, for who asks the API server.
-  add_verb->add_option("--new-user", arguments->user, "Name in the key file instead of yours");
+  // As restic's; kubectl's of that name is had before the verb: `kubedr --user admin key add`.
+  add_verb
+      ->add_option("--user", arguments->user,
+                   "Name in the key file instead of yours (kubectl's --user goes before the verb)")
+      ->type_name("NAME");
   add_verb->add_option("--host", arguments->host, "Host in the key file instead of this one");
   add_verb->footer(
       "Examples:\n"

@@ -116,7 +116,7 @@ void add_snapshots(CLI::App& root, Action& action) {
   verb->add_option("--policy", request.policy, "The same")->excludes("POLICY");
   verb->add_option("--location", request.location, "The BackupLocation to look into");
   verb->add_option("--latest", arguments->latest, "Only the last N of each policy");
-  add_filter_flags(*verb, arguments->filter);
+  add_filter_flags(*verb, arguments->filter, Filtered::all);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr snapshots nightly\n"

@@ -17,6 +17,7 @@ namespace {
 
 struct Arguments {
   workflow::Whose whose;
+  FilterFlags filter;
   std::string mode;
 };
 
@@ -36,7 +37,13 @@ Json policy_json(const workflow::PolicyStats& policy) {
           {"growthBytesPerDay", policy.growth_per_day}};
 }
 
-Json result_json(const workflow::StatsReport& report) {
+// What the snapshots that were asked for take; all of them are what all packs are there for.
+std::uint64_t taken_bytes(const workflow::StatsReport& report,
+                          const workflow::SnapshotFilter& filter) {
+  return filter.empty() ? report.pack_bytes : report.stored_bytes;
+}
+
+Json result_json(const workflow::StatsReport& report, const workflow::SnapshotFilter& filter) {
   Json policies = Json::array();
   for (const workflow::PolicyStats& policy : report.policies) {
     policies.push_back(policy_json(policy));
@@ -51,15 +58,18 @@ Json result_json(const workflow::StatsReport& report) {
           {"packs", report.packs},
           {"blobs", report.blobs},
           {"compressionRatio", ratio(report.plain_bytes, report.stored_bytes)},
-          {"totalRatio", ratio(report.restore_bytes, report.pack_bytes)},
+          {"totalRatio", ratio(report.restore_bytes, taken_bytes(report, filter))},
           {"policies", policies}};
 }
 
-std::string result_text(const workflow::StatsReport& report, const Context& context) {
-  std::string text = fmt::format(
-      "{}: {} snapshots of {} in {} ({:.1f}x), {} of it unused\n\n", report.repository_url,
-      report.snapshots, human_size(report.restore_bytes), human_size(report.pack_bytes),
-      ratio(report.restore_bytes, report.pack_bytes), human_size(report.unused_bytes));
+std::string result_text(const workflow::StatsReport& report, const workflow::SnapshotFilter& filter,
+                        const Context& context) {
+  const std::uint64_t taken = taken_bytes(report, filter);
+  std::string text = fmt::format("{}: {} snapshots of {} in {} ({:.1f}x)", report.repository_url,
+                                 report.snapshots, human_size(report.restore_bytes),
+                                 human_size(taken), ratio(report.restore_bytes, taken));
+  if (filter.empty()) text += fmt::format(", {} of it unused", human_size(report.unused_bytes));
+  text += "\n\n";
   Table table({"POLICY", "SNAPSHOTS", "LAST", "RESTORE SIZE", "STORED", "OWN", "GROWTH/DAY"});
   for (const workflow::PolicyStats& policy : report.policies) {
     table.add({policy.policy.empty() ? "<none>" : printable(policy.policy),
@@ -127,19 +137,20 @@ std::string counted_text(const workflow::Counted& counted, const std::string& mo
 }
 
 int run(const Arguments& arguments, const Context& context) {
+  const workflow::SnapshotFilter filter = filter_of(arguments.filter);
   const Wired wired(context);
   if (!arguments.mode.empty()) {
-    const workflow::Counted counted =
-        workflow::count(wired.services(), arguments.whose, mode_of(arguments.mode), context.call);
+    const workflow::Counted counted = workflow::count(wired.services(), arguments.whose, filter,
+                                                      mode_of(arguments.mode), context.call);
     context.print(context.as_document()
                       ? document(counted_json(counted, arguments.mode), context.flags.output)
                       : counted_text(counted, arguments.mode));
     return 0;
   }
   const workflow::StatsReport report =
-      workflow::stats(wired.services(), arguments.whose, context.call);
-  context.print(context.as_document() ? document(result_json(report), context.flags.output)
-                                      : result_text(report, context));
+      workflow::stats(wired.services(), arguments.whose, filter, context.call);
+  context.print(context.as_document() ? document(result_json(report, filter), context.flags.output)
+                                      : result_text(report, filter, context));
   return 0;
 }
 
@@ -155,6 +166,7 @@ void add_stats(CLI::App& root, Action& action) {
                    "raw-data")
       ->check(CLI::IsMember({"restore-size", "files-by-contents", "blobs-per-file", "raw-data"}));
   add_whose_flags(*verb, arguments->whose);
+  add_filter_flags(*verb, arguments->filter, Filtered::all);
   verb->footer(
       "Examples:\n"
       "  kubectl kubedr stats --location local-minio\n"

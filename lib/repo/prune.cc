@@ -248,12 +248,16 @@ class Planner {
     std::vector<std::pair<PackId, PackUse>> small;
     std::uint64_t used = 0;
     std::uint64_t unused = 0;
-    const std::uint64_t small_limit = options_.repack_small ? kSmallPackWanted : kSmallPack;
+    const std::uint64_t small_limit = options_.repack_smaller_than.value_or(
+        options_.repack_small ? kSmallPackWanted : kSmallPack);
     for (const auto& pack : packs_) {
       const PackUse& use = pack.second;
       used += use.used_blobs == 0 ? 0 : use.used_bytes;
       if (use.used_blobs == 0) {
         remove(pack.first, use);
+      } else if (options_.repack_cacheable_only && use.is_data()) {
+        unused += use.unused_bytes;
+        add(plan_.figures.packs_kept, use.size());
       } else if (use.unused_bytes != 0 || use.is_mixed() || use.plain_tree) {
         unused += use.unused_bytes;
         candidates.push_back(pack);
@@ -276,13 +280,15 @@ class Planner {
       const auto of_kind = [&](const auto& pack) { return pack.second.is_data() == data; };
       const auto count =
           static_cast<std::size_t>(std::count_if(small.begin(), small.end(), of_kind));
-      if (count > 1 && (count >= kFewSmall || options_.repack_small)) continue;
+      if (count > 1 && (count >= kFewSmall || wants_small())) continue;
       for (const auto& [id, use] : small) {
         if (use.is_data() == data) add(plan_.figures.packs_kept, use.size());
       }
       std::erase_if(small, of_kind);
     }
   }
+
+  bool wants_small() const { return options_.repack_small || options_.repack_smaller_than; }
 
   // Packs of trees first: they are read in every walk. Then those with the most waste.
   static bool goes_before(const std::pair<PackId, PackUse>& a,

@@ -26,6 +26,8 @@ struct PruneOptions {
   UnusedLimit max_unused{5.0, std::nullopt};
   std::optional<std::uint64_t> max_repack_bytes;
   bool repack_small = false;  // packs below 80 % of their full size; else below 3.2 MiB
+  std::optional<std::uint64_t> repack_smaller_than;  // those below this instead
+  bool repack_cacheable_only = false;                // none of data alone, whatever its waste
   // Snapshots, by their ids or the start of those, that somebody knows to be there: a listing that
   // lacks one of them is not believed.
   std::vector<std::string> known;

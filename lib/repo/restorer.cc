@@ -1,7 +1,6 @@
 #include "repo/restorer.h"
 
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +10,6 @@
 #include <cstdio>
 #include <mutex>
 #include <set>
-#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -19,6 +17,7 @@
 #include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "repo/content_reader.h"
 #include "repo/tree.h"
@@ -52,40 +51,6 @@ timespec to_timespec(WallTime time) {
 
 constexpr std::string_view kTemporaryPrefix = ".kubedr-";
 constexpr std::string_view kTemporarySuffix = ".part";
-
-std::vector<std::string> parts_of(std::string_view path) {
-  while (path.starts_with('/')) path.remove_prefix(1);
-  while (path.ends_with('/')) path.remove_suffix(1);
-  return split(path, '/');
-}
-
-using Parts = std::span<const std::string>;
-
-// Whether the pattern's parts are matched by the first ones of the path; "**" by any number.
-bool begins_with(Parts path, Parts pattern) {
-  if (pattern.empty()) return true;
-  const Parts rest = pattern.subspan(1);
-  if (pattern.front() != "**") {
-    return !path.empty() && ::fnmatch(pattern.front().c_str(), path.front().c_str(), 0) == 0 &&
-           begins_with(path.subspan(1), rest);
-  }
-  for (std::size_t passed = 0; passed <= path.size(); ++passed) {
-    if (begins_with(path.subspan(passed), rest)) return true;
-  }
-  return false;
-}
-
-// A pattern against a path in the snapshot. Anchored at the root if it begins with '/', else
-// anywhere; what is below a match matches too.
-bool matches(const std::string& pattern, const std::string& path) {
-  const std::vector<std::string> wanted = parts_of(pattern);
-  const std::vector<std::string> parts = parts_of(path);
-  const std::size_t starts = pattern.starts_with('/') ? 1 : parts.size();
-  for (std::size_t start = 0; start < starts; ++start) {
-    if (begins_with(Parts(parts).subspan(start), wanted)) return true;
-  }
-  return false;
-}
 
 // What is damaged, each once: who looks for `include` meets a damaged folder before the restore
 // does.
@@ -130,35 +95,34 @@ auto with_path(const std::string& path, const Work& work) {
 using Chosen = std::optional<std::set<std::string>>;
 
 Chosen choose_paths(const Repository& repository, const Index& index, const BlobId& root,
-                    const std::vector<std::string>& include, Damage& damage, const Call& call) {
+                    const Patterns& include, Damage& damage, const Call& call) {
   if (include.empty()) return std::nullopt;
   std::set<std::string> chosen;
   walk_tree(
       repository, index, root,
       [&](const std::string& path, const Node&) {
-        const bool wanted = std::any_of(include.begin(), include.end(), [&](const auto& pattern) {
-          return matches(pattern, path);
-        });
-        if (!wanted) return;
+        if (!include.match(path)) return;
         for (std::size_t end = path.size(); end != 0 && end != std::string::npos;
              end = path.rfind('/', end - 1)) {
           if (!chosen.insert(path.substr(0, end)).second) break;
         }
       },
       call, [&](const std::string& text) { damage.add(text); });
+  const std::string wanted = join(include.all(), ", ");
   if (chosen.empty() && !damage.empty()) {
-    throw Error(ErrorKind::corrupt, "nothing that can be read of the snapshot matches " +
-                                        join(include, ", ") + ": " + join(damage.take(), "; "));
+    throw Error(ErrorKind::corrupt, "nothing that can be read of the snapshot matches " + wanted +
+                                        ": " + join(damage.take(), "; "));
   }
   if (chosen.empty()) {
-    throw Error(ErrorKind::not_found, "nothing in the snapshot matches " + join(include, ", "),
+    throw Error(ErrorKind::not_found, "nothing in the snapshot matches " + wanted,
                 "`ls` shows what is in it");
   }
   return chosen;
 }
 
-bool is_chosen(const Chosen& chosen, const std::string& path) {
-  return !chosen || chosen->count(path) != 0;
+// An excluded folder is not looked into: what is damaged in it is not missed.
+bool is_wanted(const Chosen& chosen, const RestoreOptions& options, const std::string& path) {
+  return (!chosen || chosen->count(path) != 0) && !options.exclude.match(path);
 }
 
 WallTime mtime_of(const struct stat& file) {
@@ -197,7 +161,7 @@ class NewFile {
     random.fill(noise);
     temporary_ = std::string(kTemporaryPrefix) + to_hex(noise) + std::string(kTemporarySuffix);
     file_ = FileDescriptor(::openat(folder_, temporary_.c_str(),
-                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+                                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!file_.valid()) throw_errno(path_, "create");
   }
 
@@ -233,6 +197,23 @@ class NewFile {
       write_all(bytes.first(run), offset);
       bytes = bytes.subspan(run);
       offset += run;
+    }
+  }
+
+  // Compares what the disk gives back with the blobs that were written.
+  void verify(const Index& index, const std::vector<BlobId>& content, const Call& call) const {
+    sync_file(fd(), path_);
+    // Else memory would answer for the disk.
+    static_cast<void>(::posix_fadvise(fd(), 0, 0, POSIX_FADV_DONTNEED));
+    if (::lseek(fd(), 0, SEEK_SET) != 0) throw_errno(path_, "seek");
+    Bytes bytes;
+    for (const BlobId& id : content) {
+      call.require_live();
+      bytes.resize(index.find({BlobType::data, id})->entry.plain_size());
+      if (read_full(fd(), bytes, path_) == bytes.size() && sha256(bytes) == id.digest()) continue;
+      throw Error(ErrorKind::failed,
+                  path_.string() + ": the disk does not give back what was written to it",
+                  "restore to another disk");
     }
   }
 
@@ -362,7 +343,7 @@ class Restorer {
     const std::string inside = folder.inside.empty() ? node.name : folder.inside + "/" + node.name;
     if (!is_safe_name(node.name)) refuse_name(shown(inside));
     const fs::path path = folder.path / node.name;
-    if (!is_chosen(chosen_, "/" + inside)) return;
+    if (!is_wanted(chosen_, options_, "/" + inside)) return;
     switch (node.type) {
     case NodeType::dir:
       return restore_folder(node, folder, path, inside, depth);
@@ -428,6 +409,10 @@ class Restorer {
     if (size != node.size) {
       result_.warnings.push_back(printable(inside) + ": holds " + std::to_string(size) +
                                  " bytes, its entry says " + std::to_string(node.size));
+    }
+    if (options_.verify) {
+      file.verify(index_, node.content, call_);
+      ++result_.verified;
     }
     set_metadata(file.fd(), node, inside);
     file.commit(there.has_value());
@@ -524,17 +509,14 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
   RestoredTree result;
   Damage damage;
   const Chosen chosen = choose_paths(repository, index, root, options.include, damage, call);
-  std::string refused;  // a folder of such a name, and what is in it
   walk_tree(
       repository, index, root,
       [&](const std::string& path, const Node& node) {
-        if (!refused.empty() && path.starts_with(refused)) return;
         if (!is_safe_name(node.name)) {
-          refused = path + "/";
           damage.collect([&] { refuse_name(printable(path)); });
           return;
         }
-        if (node.type != NodeType::file || !is_chosen(chosen, path)) return;
+        if (node.type != NodeType::file || !is_wanted(chosen, options, path)) return;
 
         struct stat there {};
 
@@ -551,7 +533,10 @@ RestoredTree rehearse_restore(const Repository& repository, const Index& index, 
           result.bytes += size;
         });
       },
-      call, [&](const std::string& text) { damage.add(text); });
+      call, [&](const std::string& text) { damage.add(text); },
+      [&](const std::string& path, const Node& folder) {
+        return is_safe_name(folder.name) && !options.exclude.match(path);
+      });
   result.damaged = damage.take();
   return result;
 }

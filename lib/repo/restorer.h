@@ -9,6 +9,7 @@
 
 #include "base/call.h"
 #include "base/random.h"
+#include "repo/patterns.h"
 #include "repo/repository.h"
 
 namespace kubedr::repo {
@@ -16,6 +17,7 @@ namespace kubedr::repo {
 struct RestoredTree {
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t verified = 0;
   std::uint64_t unchanged = 0;        // files that were left as they are in the target
   std::vector<std::string> skipped;   // "data/x: socket"; what a backup of ours never holds
   std::vector<std::string> warnings;  // owners or modes that could not be set
@@ -28,9 +30,9 @@ enum class Overwrite { refuse, always, if_changed, if_newer, never };
 
 struct RestoreOptions {
   Overwrite overwrite = Overwrite::refuse;
-  // Patterns as restic's --include: "/data/pki" that path and all below it, "*.db" that name at any
-  // depth, "**" any folders; empty: everything.
-  std::vector<std::string> include;
+  Patterns include;     // empty: everything
+  Patterns exclude;     // what is in an excluded folder cannot be had back by a "!"
+  bool verify = false;  // each file is read back from the disk before it gets its name
   // Told of restored bytes, by any thread; or none.
   std::function<void(std::uint64_t bytes)> progress = {};
 };

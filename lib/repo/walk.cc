@@ -12,8 +12,13 @@ constexpr int kMaxDepth = 200;
 class Walk {
  public:
   Walk(const Repository& repository, const Index& index, const VisitNode& visit,
-       const FolderProblem& problem, const Call& call)
-      : repository_(repository), index_(index), visit_(visit), problem_(problem), call_(call) {}
+       const FolderProblem& problem, const EnterFolder& enter, const Call& call)
+      : repository_(repository),
+        index_(index),
+        visit_(visit),
+        problem_(problem),
+        enter_(enter),
+        call_(call) {}
 
   void folder(const BlobId& tree, const std::string& path, int depth) {
     try {
@@ -32,7 +37,7 @@ class Walk {
     parse_tree(as_text(json), where, [&](Node&& node) {
       const std::string inside = path + "/" + node.name;
       visit_(inside, node);
-      if (node.type != NodeType::dir) return;
+      if (node.type != NodeType::dir || (enter_ && !enter_(inside, node))) return;
       if (node.subtree) {
         folder(*node.subtree, inside, depth + 1);
         return;
@@ -56,6 +61,7 @@ class Walk {
   const Index& index_;
   const VisitNode& visit_;
   const FolderProblem& problem_;
+  const EnterFolder& enter_;
   const Call& call_;
 };
 
@@ -123,8 +129,9 @@ class UsedBlobs {
 }  // namespace
 
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call, const FolderProblem& problem) {
-  Walk(repository, index, visit, problem, call).folder(root, "", 0);
+               const VisitNode& visit, const Call& call, const FolderProblem& problem,
+               const EnterFolder& enter) {
+  Walk(repository, index, visit, problem, enter, call).folder(root, "", 0);
 }
 
 BlobSet find_used_blobs(const Repository& repository, const Index& index,

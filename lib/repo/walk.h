@@ -20,13 +20,17 @@ using VisitNode = std::function<void(const std::string& path, const Node& node)>
 // Told of a folder that cannot be read, or not to its end: "/data/pki: blob ...".
 using FolderProblem = std::function<void(const std::string& text)>;
 
+// Whether to look into a folder, asked after it was met.
+using EnterFolder = std::function<bool(const std::string& path, const Node& folder)>;
+
 // Every node below `root`, a folder before what is in it, otherwise in the order stored. With
 // `problem` the walk goes on behind what is damaged.
 //
 // errors   corrupt: a tree that cannot be loaded, with the path of its folder; folders in folders
 //          beyond what any backup holds
 void walk_tree(const Repository& repository, const Index& index, const BlobId& root,
-               const VisitNode& visit, const Call& call, const FolderProblem& problem = nullptr);
+               const VisitNode& visit, const Call& call, const FolderProblem& problem = nullptr,
+               const EnterFolder& enter = nullptr);
 
 struct BlobHandleHash {
   std::size_t operator()(const BlobHandle& blob) const {

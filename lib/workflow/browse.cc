@@ -27,15 +27,14 @@ constexpr std::uint64_t kWindow = 32 * limits::kMiB;  // of a file, in memory wh
 // A snapshot with what is needed to read it. The lock keeps a prune away meanwhile.
 class Reading {
  public:
-  Reading(const Services& services, const BrowseRequest& request, const Call& call)
+  Reading(const Services& services, const SnapshotChoice& choice, const Call& call)
       : records_(services.cluster.records(call).items),
-        location_(location_of_snapshot(services, request.whose.location, request.whose.policy,
-                                       records_, request.snapshot, call)),
+        location_(location_of_snapshot(services, choice, records_, call)),
         opened_(open_repository(services, location_, call)),
         lock_(lock_for_reading(services, opened_.repository, call)),
         index_(load_index_to_read(opened_, lock_, lock_.scope())),
-        snapshot_(find_snapshot(opened_.repository, records_, location_.ref.name,
-                                request.whose.policy, request.snapshot, lock_.scope())) {}
+        snapshot_(find_snapshot(opened_.repository, records_, location_.ref.name, choice,
+                                lock_.scope())) {}
 
   const Call& call() const { return lock_.scope(); }
 
@@ -194,7 +193,7 @@ void dump_folder(const Reading& reading, const std::string& folder, const Write&
 Listing list_files(const Services& services, const ListRequest& request,
                    const std::function<void(const std::string& path, const repo::Node& node)>& each,
                    const Call& call) {
-  const Reading reading(services, request.browse, call);
+  const Reading reading(services, request.choice, call);
   std::vector<std::string> paths;
   for (const std::string& path : request.paths) paths.push_back(normalized(path));
   reading.each_node([&](const std::string& path, const repo::Node& node) {
@@ -206,9 +205,9 @@ Listing list_files(const Services& services, const ListRequest& request,
   return {reading.snapshot(), reading.repository_url()};
 }
 
-void dump(const Services& services, const BrowseRequest& request, const std::string& path,
+void dump(const Services& services, const SnapshotChoice& choice, const std::string& path,
           const std::function<void(ByteView bytes)>& write, const Call& call) {
-  const Reading reading(services, request, call);
+  const Reading reading(services, choice, call);
   const std::string wanted = normalized(path);
   std::optional<repo::Node> found;
   if (wanted == "/") {
@@ -239,7 +238,8 @@ void dump(const Services& services, const BrowseRequest& request, const std::str
   }
 }
 
-StatsReport stats(const Services& services, const Whose& whose, const Call& call) {
+StatsReport stats(const Services& services, const Whose& whose, const SnapshotFilter& filter,
+                  const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
   const std::vector<crd::Record> records = services.cluster.records(call).items;
   OpenedRepository opened = open_repository(services, location, call);
@@ -251,11 +251,16 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
 
   StatsReport report;
   report.repository_url = opened.store->location();
-  report.snapshots = snapshots.size();
   report.blobs = index.blobs();
   std::map<std::string, std::vector<const ListedSnapshot*>> groups;
   std::map<repo::SnapshotId, std::uint64_t> sizes;
+  std::vector<repo::BlobId> others;  // not asked for; what they need is no waste all the same
   for (const ListedSnapshot& listed : snapshots) {
+    if (!filter.matches(listed.saved.snapshot)) {
+      others.push_back(listed.saved.snapshot.tree);
+      continue;
+    }
+    ++report.snapshots;
     groups[policy_path(listed)].push_back(&listed);
     const std::uint64_t size = size_of(opened.repository, index, listed.saved.snapshot, held);
     sizes.emplace(listed.saved.id, size);
@@ -270,6 +275,15 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
     used[name] = repo::find_used_blobs(opened.repository, index, roots, problem, held);
     for (const repo::BlobHandle& blob : used[name]) ++owners[blob];
   }
+  repo::BlobSet everything;
+  for (const auto& [blob, count] : owners) everything.insert(blob);
+  const Weight all = weigh(index, everything);
+  report.plain_bytes = all.plain;
+  report.stored_bytes = all.stored;
+  for (const repo::BlobHandle& blob :
+       repo::find_used_blobs(opened.repository, index, others, problem, held)) {
+    ++owners[blob];
+  }
   for (const auto& [name, members] : groups) {
     PolicyStats policy;
     policy.policy = name;
@@ -277,9 +291,9 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
     policy.first = members.front()->saved.snapshot.time;
     policy.last = members.back()->saved.snapshot.time;
     policy.restore_bytes = sizes.at(members.back()->saved.id);
-    const Weight all = weigh(index, used[name]);
-    policy.unique_bytes = all.plain;
-    policy.stored_bytes = all.stored;
+    const Weight own = weigh(index, used[name]);
+    policy.unique_bytes = own.plain;
+    policy.stored_bytes = own.stored;
     std::erase_if(used[name], [&](const repo::BlobHandle& blob) { return owners[blob] > 1; });
     policy.exclusive_bytes = weigh(index, used[name]).stored;
     std::optional<std::uint64_t> added = added_by_summaries(members);
@@ -287,16 +301,11 @@ StatsReport stats(const Services& services, const Whose& whose, const Call& call
       const repo::BlobSet first = repo::find_used_blobs(
           opened.repository, index, {members.front()->saved.snapshot.tree},
           [](const repo::TreeProblem&) {}, held);
-      added = all.stored - weigh(index, first).stored;
+      added = own.stored - weigh(index, first).stored;
     }
     policy.growth_per_day = growth_of(members, *added);
     report.policies.push_back(std::move(policy));
   }
-  repo::BlobSet everything;
-  for (const auto& [blob, count] : owners) everything.insert(blob);
-  const Weight all = weigh(index, everything);
-  report.plain_bytes = all.plain;
-  report.stored_bytes = all.stored;
   index.each([&](const repo::Index::Place& place) {
     if (owners.count(place.entry.blob) == 0) report.unused_bytes += place.entry.length;
   });

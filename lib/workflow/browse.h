@@ -15,18 +15,13 @@
 // Looks into what a repository holds, and changes nothing.
 namespace kubedr::workflow {
 
-struct BrowseRequest {
-  Whose whose;
-  std::string snapshot;  // a record's name, an id or the start of one, or "latest"
-};
-
 struct Listing {
   ListedSnapshot snapshot;
   std::string repository_url;
 };
 
 struct ListRequest {
-  BrowseRequest browse;
+  SnapshotChoice choice;
   std::vector<std::string> paths;  // these and what is directly in them; empty: everything
   bool recursive = false;          // what is in their folders too
 };
@@ -40,7 +35,7 @@ Listing list_files(const Services& services, const ListRequest& request,
 // has no whole one.
 //
 // errors   not_found: no such path; usage: it is neither file nor folder
-void dump(const Services& services, const BrowseRequest& request, const std::string& path,
+void dump(const Services& services, const SnapshotChoice& choice, const std::string& path,
           const std::function<void(ByteView bytes)>& write, const Call& call);
 
 struct PolicyStats {
@@ -51,24 +46,27 @@ struct PolicyStats {
   std::uint64_t restore_bytes = 0;    // of the newest
   std::uint64_t unique_bytes = 0;     // plain bytes of all blobs its snapshots use
   std::uint64_t stored_bytes = 0;     // what those take in packs
-  std::uint64_t exclusive_bytes = 0;  // of that, what no other policy uses
+  std::uint64_t exclusive_bytes = 0;  // of that, what no other snapshot uses
   std::uint64_t growth_per_day = 0;   // stored bytes added by its snapshots, per day between them
 };
 
 struct StatsReport {
   std::string repository_url;
+  // Of the snapshots that the filter finds.
   std::uint64_t snapshots = 0;
-  std::uint64_t restore_bytes = 0;  // of all snapshots, as if each stood alone
-  std::uint64_t plain_bytes = 0;    // of all used blobs
-  std::uint64_t stored_bytes = 0;   // of all used blobs
-  std::uint64_t pack_bytes = 0;     // of all packs there are
-  std::uint64_t unused_bytes = 0;   // of blobs that no snapshot needs
+  std::uint64_t restore_bytes = 0;  // as if each stood alone
+  std::uint64_t plain_bytes = 0;    // of the blobs they use
+  std::uint64_t stored_bytes = 0;   // of the same
+  // Of the whole repository.
+  std::uint64_t pack_bytes = 0;    // of all packs there are
+  std::uint64_t unused_bytes = 0;  // of blobs that no snapshot needs
   std::uint64_t packs = 0;
   std::uint64_t blobs = 0;
   std::vector<PolicyStats> policies;
 };
 
-StatsReport stats(const Services& services, const Whose& whose, const Call& call);
+StatsReport stats(const Services& services, const Whose& whose, const SnapshotFilter& filter,
+                  const Call& call);
 
 }  // namespace kubedr::workflow
 

@@ -83,13 +83,15 @@ void add_raw(const repo::Index::Place& place, bool compresses, Counted& counted)
 
 }  // namespace
 
-Counted count(const Services& services, const Whose& whose, CountMode mode, const Call& call) {
+Counted count(const Services& services, const Whose& whose, const SnapshotFilter& filter,
+              CountMode mode, const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
   OpenedRepository opened = open_repository(services, location, call);
   repo::Lock lock = lock_for_reading(services, opened.repository, call);
   const Call& held = lock.scope();
   const repo::Index index = load_index_to_read(opened, lock, held);
-  const std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(held);
+  std::vector<repo::SavedSnapshot> snapshots = opened.repository.snapshots(held);
+  std::erase_if(snapshots, [&](const auto& saved) { return !filter.matches(saved.snapshot); });
   if (mode == CountMode::raw_data) {
     std::vector<repo::BlobId> roots;
     for (const repo::SavedSnapshot& saved : snapshots) roots.push_back(saved.snapshot.tree);

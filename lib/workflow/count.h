@@ -8,7 +8,7 @@
 
 namespace kubedr::workflow {
 
-// What restic's `stats --mode` counts, over all snapshots of a repository.
+// What restic's `stats --mode` counts, over the snapshots of a repository that a filter finds.
 enum class CountMode {
   restore_size,       // every file of every snapshot, hard links once
   files_by_contents,  // files that differ in content
@@ -29,7 +29,8 @@ struct Counted {
 };
 
 // source   restic cmd/restic/cmd_stats.go
-Counted count(const Services& services, const Whose& whose, CountMode mode, const Call& call);
+Counted count(const Services& services, const Whose& whose, const SnapshotFilter& filter,
+              CountMode mode, const Call& call);
 
 }  // namespace kubedr::workflow
 

@@ -128,8 +128,8 @@ class Forgetting {
     ForgetGroup named;
     std::set<repo::SnapshotId> met;
     for (const std::string& wanted : request_.snapshots) {
-      ListedSnapshot listed =
-          choose_snapshot(all, damaged, records_, location_.ref.name, request_.policy, wanted);
+      ListedSnapshot listed = choose_snapshot(all, damaged, records_, location_.ref.name,
+                                              {wanted, {request_.location, request_.policy}, {}});
       if (met.insert(listed.saved.id).second) named.remove.push_back(std::move(listed));
     }
     plan.groups.push_back(std::move(named));

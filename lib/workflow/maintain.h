@@ -12,15 +12,11 @@
 #include "repo/prune.h"
 #include "workflow/open.h"
 #include "workflow/services.h"
+#include "workflow/snapshots.h"
 
 // The care of one repository, a recipe a verb. All of them find it by the location's name, else the
 // policy's, else take the only one there is.
 namespace kubedr::workflow {
-
-struct Whose {
-  std::string location;
-  std::string policy;
-};
 
 struct PruneReport {
   std::string repository_url;

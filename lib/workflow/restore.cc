@@ -16,7 +16,6 @@
 #include "repo/walk.h"
 #include "workflow/identity.h"
 #include "workflow/open.h"
-#include "workflow/snapshots.h"
 #include "workflow/steps.h"
 
 namespace kubedr::workflow {
@@ -175,20 +174,19 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
 }
 
 RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call) {
-  if (request.snapshot.empty()) {
+  if (request.choice.snapshot.empty()) {
     throw Error(ErrorKind::usage, "restore: which snapshot?",
                 "kubectl kubedr snapshots lists what there is");
   }
   const std::vector<crd::Record> records = services.cluster.records(call).items;
-  const crd::Location location = location_of_snapshot(services, request.location, request.policy,
-                                                      records, request.snapshot, call);
+  const crd::Location location = location_of_snapshot(services, request.choice, records, call);
   OpenedRepository opened = open_repository(services, location, call);
   repo::Repository& repository = opened.repository;
   repo::Lock lock = lock_for_reading(services, repository, call);
   const Call held = lock.scope();
 
   const ListedSnapshot listed =
-      find_snapshot(repository, records, location.ref.name, request.policy, request.snapshot, held);
+      find_snapshot(repository, records, location.ref.name, request.choice, held);
   const repo::SavedSnapshot& chosen = listed.saved;
   RestoreReport report;
   report.policy = listed.policy;
@@ -210,7 +208,8 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   repo::RestoreOptions options = request.options;
   options.progress = [&](std::uint64_t bytes) { services.progress.advance(bytes); };
   report.tree = [&] {
-    const bool all = request.options.include.empty() && chosen.snapshot.summary.has_value();
+    const bool all = request.options.include.empty() && request.options.exclude.empty() &&
+                     chosen.snapshot.summary.has_value();
     const Step step(services.progress, "restore",
                     all ? chosen.snapshot.summary->total_bytes_processed : 0);
     return repo::restore_tree(repository, index, chosen.snapshot.tree, report.target, options,
@@ -235,9 +234,9 @@ namespace {
 void require_all_of_it(const repo::RestoreOptions& options) {
   const bool keeps_old =
       options.overwrite == repo::Overwrite::never || options.overwrite == repo::Overwrite::if_newer;
-  if (options.include.empty() && !keeps_old) return;
+  if (options.include.empty() && options.exclude.empty() && !keeps_old) return;
   throw Error(ErrorKind::usage, "restore: a MetadataRestore brings back all of its snapshot",
-              "leave --include out, and choose --overwrite if-changed or always");
+              "leave --include and --exclude out, and choose --overwrite if-changed or always");
 }
 
 // The mount that a path is on; the path itself where the kernel (before 5.8) does not tell.
@@ -323,7 +322,7 @@ ResourceRestore restore_resource(const Services& services, const std::string& na
   require_all_of_it(request.options);
   const crd::Restore resource = services.cluster.restore(name, call);
   require_claim(services, resource, std::filesystem::absolute(request.target), call);
-  request.snapshot = resource.record;
+  request.choice.snapshot = resource.record;
   const Publishing publishing(services, resource, call);
   ResourceRestore result;
   try {

@@ -9,14 +9,13 @@
 #include "etcd/bolt.h"
 #include "repo/restorer.h"
 #include "workflow/services.h"
+#include "workflow/snapshots.h"
 #include "workflow/steps.h"
 
 namespace kubedr::workflow {
 
 struct RestoreRequest {
-  std::string snapshot;          // a record's name, an id or the start of one, or "latest"
-  std::string location;          // empty: the record's, the policy's, or the only one there is
-  std::string policy;            // which policy's latest
+  SnapshotChoice choice;
   std::filesystem::path target;  // with Overwrite::refuse it must not exist, or be an empty folder
   repo::RestoreOptions options;
   bool dry_run = false;

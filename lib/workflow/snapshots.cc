@@ -113,7 +113,8 @@ bool same_owner(const ListedSnapshot& a, const ListedSnapshot& b) {
 }
 
 // "latest" across policies or clusters could bring back the wrong one.
-const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshots) {
+const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshots,
+                                     const SnapshotFilter& filter) {
   std::set<std::string> others;
   for (const ListedSnapshot& listed : snapshots) {
     if (!same_owner(listed, snapshots.back())) others.insert(owner_of(listed));
@@ -125,7 +126,9 @@ const ListedSnapshot& require_latest(const std::vector<ListedSnapshot>& snapshot
                 "name the policy with --policy, or one of the snapshots by its id");
   }
   if (snapshots.empty()) {
-    throw Error(ErrorKind::not_found, "there is no snapshot",
+    throw Error(ErrorKind::not_found,
+                filter.empty() ? "there is no snapshot"
+                               : "there is no snapshot of that host, with those tags and paths",
                 "kubectl kubedr snapshots lists what there is");
   }
   return snapshots.back();
@@ -168,11 +171,13 @@ std::string owner_of(const ListedSnapshot& listed) {
 ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
                                const std::vector<std::string>& damaged,
                                const std::vector<crd::Record>& records, const std::string& location,
-                               const std::string& policy, const std::string& wanted) {
-  SnapshotsRequest filter;
-  filter.policy = policy;
+                               const SnapshotChoice& choice) {
+  const std::string& wanted = choice.snapshot;
+  SnapshotsRequest among;
+  among.policy = choice.whose.policy;
   if (wanted == "latest") {
-    return require_latest(join_snapshots(snapshots, records, location, filter));
+    among.filter = choice.filter;
+    return require_latest(join_snapshots(snapshots, records, location, among), choice.filter);
   }
   const crd::Record* record = find_record(records, wanted);
   const std::string id = record == nullptr ? wanted : record->snapshot_id;
@@ -185,32 +190,31 @@ ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots
                             record->snapshot_id),
                 "name the snapshot by its id; kubectl kubedr snapshots lists them");
   }
-  std::vector<ListedSnapshot> joined = join_snapshots({found}, records, location, filter);
+  std::vector<ListedSnapshot> joined = join_snapshots({found}, records, location, among);
   if (joined.empty()) {
-    throw Error(ErrorKind::not_found,
-                fmt::format("snapshot {} is not one of policy {}", found.id.short_hex(), policy),
-                "leave --policy out, or see kubectl kubedr snapshots");
+    throw Error(
+        ErrorKind::not_found,
+        fmt::format("snapshot {} is not one of policy {}", found.id.short_hex(), among.policy),
+        "leave --policy out, or see kubectl kubedr snapshots");
   }
   return joined.front();
 }
 
 ListedSnapshot find_snapshot(const repo::Repository& repository,
                              const std::vector<crd::Record>& records, const std::string& location,
-                             const std::string& policy, const std::string& wanted,
-                             const Call& call) {
+                             const SnapshotChoice& choice, const Call& call) {
   std::vector<std::string> damaged;
   const std::vector<repo::SavedSnapshot> snapshots = repository.snapshots(call, &damaged);
   for (const std::string& text : damaged) log::warn("{}", text);
-  return choose_snapshot(snapshots, damaged, records, location, policy, wanted);
+  return choose_snapshot(snapshots, damaged, records, location, choice);
 }
 
-crd::Location location_of_snapshot(const Services& services, const std::string& location,
-                                   const std::string& policy,
-                                   const std::vector<crd::Record>& records,
-                                   const std::string& wanted, const Call& call) {
-  const crd::Record* record = find_record(records, wanted);
-  const bool by_record = location.empty() && record != nullptr;
-  return location_for(services, by_record ? record->location : location, policy, call);
+crd::Location location_of_snapshot(const Services& services, const SnapshotChoice& choice,
+                                   const std::vector<crd::Record>& records, const Call& call) {
+  const crd::Record* record = find_record(records, choice.snapshot);
+  const std::string& given = choice.whose.location;
+  const bool by_record = given.empty() && record != nullptr;
+  return location_for(services, by_record ? record->location : given, choice.whose.policy, call);
 }
 
 crd::Location location_for(const Services& services, const std::string& location,

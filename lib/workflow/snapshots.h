@@ -11,6 +11,12 @@
 
 namespace kubedr::workflow {
 
+// Which repository: the location's, else the policy's, else the only one there is.
+struct Whose {
+  std::string location;
+  std::string policy;
+};
+
 // restic's: a snapshot is of one of the hosts, has all tags of one of the lists, and all of the
 // paths. What is empty asks for nothing; an empty tag is had by a snapshot without any.
 //
@@ -23,6 +29,14 @@ struct SnapshotFilter {
   bool empty() const { return hosts.empty() && tags.empty() && paths.empty(); }
 
   bool matches(const repo::Snapshot& snapshot) const;
+};
+
+// Which one of a repository's snapshots. With `policy` it is one of that policy's.
+struct SnapshotChoice {
+  std::string snapshot;  // a record's name, an id or the start of one, or "latest"
+  Whose whose;           // without a location: the record's
+  // Which ones the latest is looked for among; with anything else it says nothing, as with restic.
+  SnapshotFilter filter;
 };
 
 struct SnapshotsRequest {
@@ -59,26 +73,23 @@ std::vector<ListedSnapshot> join_snapshots(std::vector<repo::SavedSnapshot> snap
                                            const std::string& location,
                                            const SnapshotsRequest& request);
 
-// The one snapshot a request means: a record's name, an id or the start of one, or "latest", of one
-// policy and cluster only. `damaged` names the files that could not be read.
+// The one snapshot that is meant; the latest of one policy and cluster only. `damaged` names the
+// files that could not be read.
 //
 // errors   not_found; usage: it could mean more than one; corrupt: its file is damaged
 ListedSnapshot choose_snapshot(const std::vector<repo::SavedSnapshot>& snapshots,
                                const std::vector<std::string>& damaged,
                                const std::vector<crd::Record>& records, const std::string& location,
-                               const std::string& policy, const std::string& wanted);
+                               const SnapshotChoice& choice);
 
 // The same among all of a repository; the log tells of damaged ones.
 ListedSnapshot find_snapshot(const repo::Repository& repository,
                              const std::vector<crd::Record>& records, const std::string& location,
-                             const std::string& policy, const std::string& wanted,
-                             const Call& call);
+                             const SnapshotChoice& choice, const Call& call);
 
 // Where that snapshot is: the location given, else its record's, else as location_for.
-crd::Location location_of_snapshot(const Services& services, const std::string& location,
-                                   const std::string& policy,
-                                   const std::vector<crd::Record>& records,
-                                   const std::string& wanted, const Call& call);
+crd::Location location_of_snapshot(const Services& services, const SnapshotChoice& choice,
+                                   const std::vector<crd::Record>& records, const Call& call);
 
 // The location that a request means: by its name, else the policy's, else the only one.
 crd::Location location_for(const Services& services, const std::string& location,

@@ -266,6 +266,41 @@ TEST_CASE("prune --repack-small: joins small packs, which a prune leaves alone w
   repository.check_repository();
 }
 
+TEST_CASE("prune --repack-smaller-than: joins packs below that size, as restic does") {
+  const Grown grown(6);
+  for (const auto& [size, left] : {std::pair{"1K", 12}, {"8M", 2}}) {
+    CAPTURE(size);
+    const BareRepository ours(grown.copy(fmt::format("ours {}", size)));
+    const BareRepository theirs(grown.copy(fmt::format("theirs {}", size)));
+    must(ours, {"prune", "--repack-smaller-than", size, "--yes"});
+    CHECK(packs_of(ours.url()).size() == left);
+    REQUIRE(restic("0.18", {"prune", "--repack-smaller-than", size}, theirs.restic_env()).ok());
+    CHECK(packs_of(theirs.url()).size() == left);
+    must(ours, {"check", "--read-data"});
+    ours.check_repository();
+  }
+}
+
+TEST_CASE("prune --repack-cacheable-only: leaves data where it is, as restic does") {
+  const Grown grown(6);
+  must(grown.repository(), {"forget", "--keep-last", "1", "--yes"});
+  const BareRepository ours(grown.copy("ours"));
+  const BareRepository theirs(grown.copy("theirs"));
+  const Args prune = {"prune", "--max-unused", "0", "--repack-cacheable-only"};
+  Args now = prune;
+  now.emplace_back("--yes");
+  const std::uint64_t waste = unused_in(ours);
+  must(ours, now);
+  REQUIRE(restic("0.18", prune, theirs.restic_env()).ok());
+  CHECK(unused_in(ours) > 0);
+  CHECK(unused_in(ours) < waste);  // what was in packs of waste alone is gone
+  CHECK(unused_in(ours) == unused_in(theirs));
+  CHECK(packs_of(ours.url()).size() == packs_of(theirs.url()).size());
+  ours.check_repository();
+  must(ours, {"prune", "--max-unused", "0", "--yes"});
+  CHECK(unused_in(ours) == 0);
+}
+
 TEST_CASE("retention: prunes when that pays, and not after each backup") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();

@@ -310,9 +310,17 @@ TEST_CASE("matrix: keys that one adds open for the others, until one removes the
     repository.must(kOurs, {"init", "--repository-version", version == "0.11" ? "1" : "2"});
     const std::string second = repository.folder().write("second", "second password\n").string();
     const std::string third = repository.folder().write("third", "third p\xC3\xA4ssword").string();
-    repository.must(version, {"key", "add", "--new-password-file", second});
-    repository.must_ours({"key", "add", "--new-password-file", third});
-    CHECK(repository.must_ours({"key", "list"}).at("keys").size() == 3);
+    const auto adding = [](const std::string& password) {
+      return std::vector<std::string>{
+          "key", "add", "--new-password-file", password, "--user", "escrow", "--host", "safe"};
+    };
+    repository.must(version, adding(second));
+    repository.must_ours(adding(third));
+    const Json all = repository.must_ours({"key", "list"}).at("keys");
+    CHECK(all.size() == 3);
+    CHECK(std::count_if(all.begin(), all.end(), [](const Json& key) {
+            return key.at("userName") == "escrow" && key.at("hostName") == "safe";
+          }) == 2);
 
     std::string id_of_third;
     for (const char* password : {"second password", "third p\xC3\xA4ssword"}) {

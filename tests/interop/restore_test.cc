@@ -114,6 +114,82 @@ TEST_CASE("restore --include: brings what restic brings") {
             .exit.code == 4);
 }
 
+TEST_CASE("restore --exclude and its kin: leave out and bring what restic does") {
+  KUBEDR_NEEDS("restic-0.18");
+  Saved saved;
+  // By the variable's value, which both programs are given.
+  const std::string named = "work/" + saved.repository().env().at("RESTIC_PASSWORD");
+  saved.folder().write(named, "found by a variable");
+  Saved::age(saved.root());
+  saved.back_up();
+  const auto file = [&](const std::string& name, const std::string& text) {
+    return saved.folder().write(name, text).string();
+  };
+  const std::string keys = file("keys", "# keys\n\n  *.key$NOT_SET  \n${RESTIC_PASSWORD}\r\n");
+  const std::string shouted = file("shouted", "*.CRT\n!PEER.crt\n");
+  const std::string root = saved.root().string();
+  const std::vector<std::pair<Args, std::size_t>> cases = {
+      {{"-e", "*.key"}, 7},
+      {{"--exclude", root + "/pki"}, 4},
+      {{"-e", "pki/"}, 4},
+      {{"-e", "pki/**"}, 4},
+      {{"-e", "PKI"}, 8},
+      {{"-e", "*"}, 0},
+      {{"--iexclude", "PKI"}, 4},
+      {{"--iexclude", "*.CRT", "-e", "db"}, 3},
+      {{"-e", "*.crt", "-e", "!ca.crt"}, 6},
+      {{"-e", "!ca.crt", "-e", "*.crt"}, 4},
+      {{"-e", "pki/*", "-e", "!pki/ca.key"}, 5},
+      {{"-e", "pki", "-e", "!ca.key"}, 4},
+      {{"-e", "*.crt", "--iexclude", "!ca.crt"}, 4},
+      {{"-e", ""}, 8},
+      {{"--exclude-file", keys}, 6},
+      {{"--iexclude-file", shouted}, 5},
+      {{"-i", "*.crt", "-i", "!peer.crt"}, 3},
+      {{"-i", root + "/pki", "-i", "!etcd"}, 2},
+      {{"--iinclude", "*.KEY"}, 1},
+      {{"--iinclude", "Db", "-i", "ca.key"}, 2},
+      {{"--include-file", keys}, 2},
+      {{"--iinclude-file", shouted}, 3},
+      {{"--exclude-file", keys, "--exclude-file", shouted}, 6},
+  };
+  for (const auto& [flags, count] : cases) {
+    CAPTURE(flags.front());
+    CAPTURE(flags.back());
+    const Tree theirs = saved.restore("0.18", flags);
+    const Tree ours = saved.restore("ours", flags);
+    check_same(ours, theirs);
+    CHECK(files_of(ours).size() == count);
+  }
+  for (const Args& flags : std::vector<Args>{{"-i", "db", "-e", "pki"},
+                                             {"-e", "[a-"},
+                                             {"--include-file", file("bad", "pki/ca\\\n")},
+                                             {"--dry-run", "--verify"}}) {
+    CAPTURE(flags.front());
+    Args args = {"restore", "latest", "--target", saved.folder() / "none"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    CHECK_FALSE(saved.repository().run("0.18", args).ok());
+    CHECK(saved.repository().run("ours", args).exit.code == 2);
+  }
+  CHECK_FALSE(fs::exists(saved.folder() / "none"));
+}
+
+TEST_CASE("restore --verify: reads back the files that were restored, and no others") {
+  KUBEDR_NEEDS("restic-0.18");
+  Saved saved;
+  saved.back_up();
+  const std::string target = saved.folder() / "verified";
+  const auto verified = [&](const Args& flags) {
+    Args args = {"restore", "latest", "--target", target, "--verify", "--sparse"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    return saved.repository().must_ours(args).at("verified");
+  };
+  CHECK(verified({}) == 6);
+  CHECK(verified({"--overwrite", "if-changed"}) == 0);
+  CHECK(verified({"--overwrite", "always", "-i", "*.crt"}) == 3);
+  check_same(saved.restore("ours", {"--verify"}), saved.restore("0.18", {"--verify"}));
+}
+
 TEST_CASE("restore --overwrite: replaces and leaves what restic does") {
   KUBEDR_NEEDS("restic-0.18");
   Saved saved;

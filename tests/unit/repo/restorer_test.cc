@@ -355,9 +355,10 @@ TEST_CASE("a damaged folder is named and stays empty, the others come back") {
   CHECK(equal(restore.target / "db", noise(9'000, 2)));
 
   // What an include would have found in it cannot be known.
-  restore.options = {Overwrite::always, {"db"}, {}};
+  restore.options.overwrite = Overwrite::always;
+  restore.options.include.exact = {"db"};
   check_named(restore.run(root));
-  restore.options.include = {"*.crt"};
+  restore.options.include.exact = {"*.crt"};
   CHECK(text_of([&] { restore.run(root); }).find(text) != std::string::npos);
 }
 
@@ -508,7 +509,7 @@ TEST_CASE("an include brings back what it names, and a rehearsal writes nothing"
   restore.finish();
   const auto included = [&](std::vector<std::string> patterns) {
     fs::remove_all(restore.target);
-    restore.options.include = std::move(patterns);
+    restore.options.include.exact = std::move(patterns);
     const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
                                                     restore.target, restore.options, world.call);
     CHECK_FALSE(fs::exists(restore.target));
@@ -527,4 +528,51 @@ TEST_CASE("an include brings back what it names, and a rehearsal writes nothing"
   CHECK(included({"data/**/*.*"}) == 3);
   CHECK(text_of([&] { included({"/pki"}); }).find("nothing in the snapshot matches /pki") !=
         std::string::npos);
+}
+
+TEST_CASE("an exclude leaves out what it names, and what is damaged there is not missed") {
+  World world;
+  Restore restore(world);
+  const Node damaged = restore.folder("a", {restore.file("ca.crt", noise(100, 1))});
+  const BlobId root = restore.tree({damaged, restore.file("db", noise(9'000, 2)),
+                                    restore.folder("b", {restore.file("CA.KEY", noise(10, 3))})});
+  restore.finish();
+  restore.damage({BlobType::tree, *damaged.subtree});
+  restore.options.exclude = {{"/a"}, {"*.key"}};
+  const RestoredTree rehearsed = rehearse_restore(restore.repository, restore.index, root,
+                                                  restore.target, restore.options, world.call);
+  const RestoredTree result = restore.run(root);
+  CHECK(result.damaged.empty());
+  CHECK(rehearsed.damaged.empty());
+  CHECK(result.files == 1);
+  CHECK(rehearsed.files == 1);
+  CHECK_FALSE(fs::exists(restore.target / "a"));
+  CHECK(fs::is_empty(restore.target / "b"));
+  CHECK(equal(restore.target / "db", noise(9'000, 2)));
+}
+
+TEST_CASE("with verify a file that the disk does not give back as it was gets no name") {
+  World world;
+  Restore restore(world);
+  Bytes bytes = noise(9'000, 1);
+  std::fill(bytes.begin() + kPage, bytes.begin() + 2 * kPage, std::uint8_t{0});  // a hole
+  const BlobId root = restore.tree({restore.file("db", bytes), restore.file("empty", {})});
+  restore.finish();
+  restore.options.verify = true;
+  SUBCASE("a disk that does") {
+    CHECK(restore.run(root).verified == 2);
+    CHECK(equal(restore.target / "db", bytes));
+  }
+  SUBCASE("a byte goes bad behind our back") {
+    restore.options.progress = [&](std::uint64_t) {
+      for (const auto& entry : fs::directory_iterator(restore.target)) {
+        std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(10);
+        file.put(static_cast<char>(bytes[10] ^ 1U));
+      }
+    };
+    CHECK(has(text_of([&] { restore.run(root); }),
+              "db: the disk does not give back what was written to it"));
+    CHECK(fs::is_empty(restore.target));
+  }
 }

@@ -49,7 +49,7 @@ TEST_CASE("ls: a path brings what is directly in it, and with recursive all that
   const auto listed = [&](std::vector<std::string> of, bool recursive = false) {
     std::string paths;
     list_files(
-        repository.services(), {{{}, "latest"}, std::move(of), recursive},
+        repository.services(), {{"latest", {}, {}}, std::move(of), recursive},
         [&](const std::string& path, const repo::Node&) { paths += path + " "; }, repository.call);
     return paths;
   };
@@ -67,7 +67,7 @@ TEST_CASE("stats: snapshots without a summary are measured by their trees") {
   BareRepository repository;
   back_up(repository, repository.store, pages(0, 4), day(1));
   back_up(repository, repository.store, pages(2, 8), day(3));
-  const StatsReport report = stats(repository.services(), {}, repository.call);
+  const StatsReport report = stats(repository.services(), {}, {}, repository.call);
   CHECK(report.restore_bytes == 10 * kPage);
   REQUIRE(report.policies.size() == 1);
   CHECK(report.policies[0].restore_bytes == 6 * kPage);

@@ -19,12 +19,14 @@ TEST_CASE("identity: a record names a snapshot by 8 digits or more") {
     record.snapshot_id = id.substr(0, digits);
     CHECK_FALSE(names(record, saved));
   }
-  CHECK(text_of([&] { choose_snapshot({saved}, {}, {record}, "", "", "mbr"); }) ==
+  CHECK(text_of([&] {
+          choose_snapshot({saved}, {}, {record}, "", {"mbr", {}, {}});
+        }) ==
         "usage: record mbr: its snapshotId \"" + id.substr(0, 7) + "\" has less than 8 digits");
   for (const std::size_t digits : {8U, 64U}) {
     record.snapshot_id = id.substr(0, digits);
     CHECK(names(record, saved));
-    CHECK(choose_snapshot({saved}, {}, {record}, "", "", "mbr").record == "mbr");
+    CHECK(choose_snapshot({saved}, {}, {record}, "", {"mbr", {}, {}}).record == "mbr");
   }
   record.snapshot_id = "00000000";
   CHECK_FALSE(names(record, saved));

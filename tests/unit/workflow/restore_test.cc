@@ -27,7 +27,7 @@ namespace {
 struct Restorable : BareRepository {
   Restorable() {
     back_up(*this, store, pages(0, 3), day(1));
-    request.snapshot = "latest";
+    request.choice.snapshot = "latest";
     request.target = folder / "target";
   }
 
