@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -163,6 +164,10 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
     if (!member.name.empty() && !member.peer_urls.empty()) named.push_back(member);
   }
   if (named.empty()) return {restore};
+  // The database has them by their ids, which say nothing.
+  std::sort(named.begin(), named.end(), [](const etcd::Member& a, const etcd::Member& b) {
+    return std::tie(a.name, a.peer_urls) < std::tie(b.name, b.peer_urls);
+  });
   std::vector<std::string> commands;
   for (const etcd::Member& member : named) {
     commands.push_back(
