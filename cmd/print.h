@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "cluster/cluster.h"
 #include "workflow/maintain.h"
 #include "workflow/steps.h"
 
