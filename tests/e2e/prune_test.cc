@@ -218,9 +218,11 @@ TEST_CASE("prune --max-unused: no more is left than a share or a size says, by r
   };
 
   std::set<std::uint64_t> left;
-  for (const Limit& limit : {Limit{"0", 0, 0}, Limit{"0%", 0}, Limit{"4.5%", 0.045},
-                             Limit{"10%", 0.1}, Limit{std::to_string(half), 1, half},
-                             Limit{fmt::format("{}k", half / 1024), 1, half}, Limit{"unlimited"}}) {
+  for (const Limit& limit :
+       {Limit{"0", 0, 0}, Limit{"0%", 0}, Limit{"4.5%", 0.045}, Limit{"10%", 0.1},
+        Limit{std::to_string(half), 1, half}, Limit{fmt::format("{}k", half / 1024), 1, half},
+        Limit{std::to_string(half / 2), 1, half / 2},
+        Limit{std::to_string(waste - half / 2), 1, waste - half / 2}, Limit{"unlimited"}}) {
     CAPTURE(limit.text);
     const BareRepository ours(grown.copy("ours " + limit.text));
     const BareRepository theirs(grown.copy("theirs " + limit.text));
@@ -239,7 +241,7 @@ TEST_CASE("prune --max-unused: no more is left than a share or a size says, by r
     left.insert(unused_in(ours));
   }
   CHECK(*left.begin() == 0);
-  CHECK(left.size() >= 3);  // how near a limit is reached depends on what lies together in packs
+  CHECK(left.size() >= 4);  // each limit is made use of
 }
 
 // restic wants ten of them, of both kinds together, to begin at all.
