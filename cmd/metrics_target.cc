@@ -23,7 +23,7 @@ constexpr std::chrono::seconds kLongestLook{60};
 void replace_file(const std::filesystem::path& target, const std::string& text, Random& random) {
   const std::filesystem::path path = fmt::format("{}-tmp-{:016x}", target.string(), random.next());
   TemporaryFile file(path, kFileMode);
-  std::filesystem::permissions(path, std::filesystem::perms(kFileMode));  // whatever the umask
+  file.set_mode(kFileMode);
   file.write(as_bytes(text));
   file.replace(target);
   const std::filesystem::path folder = target.parent_path();

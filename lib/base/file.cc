@@ -120,6 +120,23 @@ TemporaryFile::~TemporaryFile() {
   if (!renamed_) static_cast<void>(::unlink(path_.c_str()));
 }
 
+void TemporaryFile::set_mode(unsigned mode) {
+  if (::fchmod(fd_.get(), mode) != 0) throw_errno(path_, "set mode");
+}
+
+bool TemporaryFile::take_rights(const std::filesystem::path& of) {
+  struct stat theirs {};
+
+  struct stat ours {};
+
+  if (::stat(of.c_str(), &theirs) != 0) throw_errno(of, "stat");
+  if (::fstat(fd_.get(), &ours) != 0) throw_errno(path_, "stat");
+  const bool same = theirs.st_uid == ours.st_uid && theirs.st_gid == ours.st_gid;
+  if (!same && ::fchown(fd_.get(), theirs.st_uid, theirs.st_gid) != 0) return false;
+  set_mode(theirs.st_mode & 07777);
+  return true;
+}
+
 void TemporaryFile::write(ByteView bytes) {
   write_full(fd_.get(), bytes, path_);
   sync_file(fd_.get(), path_);

@@ -58,6 +58,13 @@ class TemporaryFile {
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   ~TemporaryFile();
 
+  // Whatever the umask.
+  void set_mode(unsigned mode);
+
+  // Mode, owner and group of another file. False if they are not ours to give: then the mode is
+  // what it was made with.
+  bool take_rights(const std::filesystem::path& of);
+
   // All of its bytes, onto stable storage. Once.
   void write(ByteView bytes);
 

@@ -26,6 +26,7 @@ Secret bearer(const Secret& token) {
 Credentials::Credentials(const Config& config, const Clock& clock)
     : config_(config), clock_(clock) {
   if (config.exec) plugin_.emplace(*config.exec, clock);
+  if (config.oidc) oidc_.emplace(*config.oidc, clock);
 }
 
 // What the file holds now; a file that cannot be read any more leaves the token there was.
@@ -48,6 +49,7 @@ void Credentials::read_token_file() {
 
 Secret Credentials::authorization(const Call& call) {
   if (plugin_) return bearer(plugin_->credentials(call).token);
+  if (oidc_) return bearer(oidc_->token(call));
   if (!config_.token_file.empty()) {
     if (!file_token_read_ || clock_.steady() - *file_token_read_ > kTokenAge) read_token_file();
     return bearer(file_token_);

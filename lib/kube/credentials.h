@@ -8,13 +8,14 @@
 #include "http/client.h"
 #include "kube/exec_plugin.h"
 #include "kube/kubeconfig.h"
+#include "kube/oidc.h"
 
 namespace kubedr::kube {
 
 // Who we are to an API server, kept fresh: a token's file is read again as it ages, a plugin run
-// again when what it gave has expired.
+// again when what it gave has expired, an OpenID Connect token renewed.
 //
-// errors   denied: a token's file that never could be read; what a plugin throws
+// errors   denied: a token's file that never could be read; what a plugin or an issuer throws
 // threads  one thread
 class Credentials {
  public:
@@ -39,6 +40,7 @@ class Credentials {
   const Config& config_;
   const Clock& clock_;
   std::optional<ExecPlugin> plugin_;
+  std::optional<OidcLogin> oidc_;
   Secret file_token_;
   std::optional<SteadyTime> file_token_read_;
 };

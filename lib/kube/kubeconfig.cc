@@ -111,6 +111,8 @@ class Entry {
     return nullptr;
   }
 
+  const fs::path& origin() const { return file_; }
+
   fs::path folder() const { return file_.parent_path(); }
 
   fs::path file(const char* field) const {
@@ -348,7 +350,33 @@ void take_user(Config& config, const Entry& user, const Flags& flags) {
   }
 }
 
-void take_auth_provider(Config& config, const Json& provider) {
+std::string issuer_ca(const Entry& provider) {
+  const std::string data = provider.text("idp-certificate-authority-data");
+  if (data.empty()) {
+    const std::string path = provider.text("idp-certificate-authority");
+    return path.empty() ? "" : read_text(path, "idp-certificate-authority");
+  }
+  const std::optional<Bytes> bytes = from_base64(data);
+  if (!bytes) fail("idp-certificate-authority-data: not base64");
+  return std::string(as_text(*bytes));
+}
+
+OidcConfig parse_oidc_config(const Entry& user, const Entry& provider) {
+  OidcConfig config;
+  config.issuer = provider.text("idp-issuer-url");
+  config.client_id = provider.text("client-id");
+  if (config.issuer.empty()) fail("Must provide idp-issuer-url");
+  if (config.client_id.empty()) fail("Must provide client-id");
+  config.client_secret = Secret(provider.text("client-secret"));
+  config.ca_pem = issuer_ca(provider);
+  config.tokens.id = Secret(provider.text("id-token"));
+  config.tokens.refresh = Secret(provider.text("refresh-token"));
+  config.file = user.origin();
+  config.user = user.name();
+  return config;
+}
+
+OidcConfig parse_auth_provider(const Entry& user, const Json& provider) {
   const std::string name = find_string(provider, {"name"}).value_or("");
   if (name == "gcp" || name == "azure") {
     const char* plugin = name == "gcp" ? "gke-gcloud-auth-plugin" : "kubelogin";
@@ -358,11 +386,10 @@ void take_auth_provider(Config& config, const Json& provider) {
                     name, plugin));
   }
   if (name != "oidc") fail(fmt::format("no Auth Provider found for name \"{}\"", printable(name)));
-  config.token = Secret(find_string(provider, {"config", "id-token"}).value_or(""));
-  if (config.token.empty()) {
-    fail("No valid id-token, and cannot refresh without refresh-token",
-         "'kubectl auth whoami' gets one and writes it to the kubeconfig");
-  }
+  const Json* fields = find(provider, {"config"});
+  const bool is_map = fields != nullptr && fields->is_object();
+  return parse_oidc_config(
+      user, Entry("auth-provider", name, is_map ? *fields : Json::object(), user.origin()));
 }
 
 void take_flags(Config& config, const Flags& flags) {
@@ -445,7 +472,9 @@ void choose_method(Config& config, const Entry& user) {
   if (certificate || has_token(config) || !config.username.empty()) {
     config.exec.reset();
   } else if (const Json* provider = user.fields("auth-provider")) {
-    take_auth_provider(config, *provider);
+    config.oidc = parse_auth_provider(user, *provider);
+    config.oidc->proxies = config.proxies;
+    config.oidc->authorities = config.authorities;
   }
 }
 

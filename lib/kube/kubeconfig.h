@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "http/client.h"
 #include "kube/exec_plugin.h"
+#include "kube/oidc.h"
 
 namespace kubedr::kube {
 
@@ -71,6 +72,7 @@ struct Config {
   std::string username;              // basic auth
   Secret password;
   std::optional<ExecConfig> exec;  // only where nothing of the above is there
+  std::optional<OidcConfig> oidc;  // likewise
   Impersonation impersonation;
   bool compression = true;
   std::string context;  // for messages; empty in a pod
@@ -79,8 +81,7 @@ struct Config {
 
 // kubectl's rules: --kubeconfig alone, else $KUBECONFIG's files merged (the first that defines an
 // entry wins), else ~/.kube/config, else a pod's service account. Credentials are dropped when the
-// server is plain http, as kubectl does. Of the auth providers only oidc is left in kubectl: its
-// token is taken as it is, and renewing it left to kubectl, which writes it to the kubeconfig.
+// server is plain http, as kubectl does. Of the auth providers only oidc is left in kubectl.
 //
 // errors   usage, in kubectl's words: `error loading config file "F": ...`, `context "nope" does
 //          not exist`, `cluster "nope" does not exist`

@@ -1,14 +1,12 @@
 #include "support/certificates.h"
 
 #include <openssl/bio.h>
-#include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
-#include <array>
 #include <stdexcept>
 #include <utility>
 
@@ -137,31 +135,6 @@ Certificate Certificates::issue_expired(CertificateRequest request) const {
   request.valid_from = std::chrono::hours(-2);
   request.valid_until = std::chrono::hours(-1);
   return issue(request);
-}
-
-// OpenSSL gives ASN.1, a token has the bare numbers.
-std::string sign_token(const std::string& key_pem, std::string_view text) {
-  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(
-      BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())), BIO_free);
-  const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
-  require(key != nullptr, "reading a key");
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        EVP_MD_CTX_free);
-  std::array<unsigned char, 128> der{};
-  std::size_t size = der.size();
-  const auto* message = reinterpret_cast<const unsigned char*>(text.data());
-  require(EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()) == 1 &&
-              EVP_DigestSign(context.get(), der.data(), &size, message, text.size()) == 1,
-          "signing");
-  const unsigned char* at = der.data();
-  const std::unique_ptr<ECDSA_SIG, decltype(&ECDSA_SIG_free)> signature(
-      d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(size)), ECDSA_SIG_free);
-  require(signature != nullptr, "reading a signature");
-  std::array<unsigned char, 64> numbers{};
-  require(BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), numbers.data(), 32) == 32 &&
-              BN_bn2binpad(ECDSA_SIG_get0_s(signature.get()), numbers.data() + 32, 32) == 32,
-          "a signature's numbers");
-  return {numbers.begin(), numbers.end()};
 }
 
 }  // namespace kubedr::test

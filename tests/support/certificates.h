@@ -4,7 +4,6 @@
 #include <chrono>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 struct evp_pkey_st;
@@ -42,10 +41,6 @@ class Certificates {
   std::shared_ptr<x509_st> ca_;
   std::string ca_pem_;
 };
-
-// The signature of a JSON web token with a key of Certificates, not encoded (ES256: two numbers of
-// 32 bytes).
-std::string sign_token(const std::string& key_pem, std::string_view text);
 
 }  // namespace kubedr::test
 

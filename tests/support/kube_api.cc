@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "support/server.h"
+#include "support/token.h"
 
 namespace kubedr::test {
 namespace {
@@ -17,15 +18,6 @@ namespace {
 std::string token_line(const KubeUser& user) {
   return fmt::format("{},{},uid-of-{},\"{}\"\n", KubeApi::token(user.name), user.name, user.name,
                      join(user.groups, ","));
-}
-
-// As in tokens: another alphabet, without padding.
-std::string base64_url(std::string_view text) {
-  std::string encoded = to_base64(as_bytes(text));
-  std::replace(encoded.begin(), encoded.end(), '+', '-');
-  std::replace(encoded.begin(), encoded.end(), '/', '_');
-  encoded.erase(std::min(encoded.find('='), encoded.size()));
-  return encoded;
 }
 
 }  // namespace
@@ -120,9 +112,7 @@ std::string KubeApi::account_token(const std::string& account, const std::string
       {"sub", "system:serviceaccount:kubedr-system:" + account},
       {"kubernetes.io",
        {{"namespace", "kubedr-system"}, {"serviceaccount", {{"name", account}, {"uid", uid}}}}}};
-  const std::string text =
-      base64_url(Json{{"alg", "ES256"}}.dump()) + "." + base64_url(claims.dump());
-  return text + "." + base64_url(sign_token(read_text(dir_ / "pki/sa.key"), text));
+  return make_token(read_text(dir_ / "pki/sa.key"), claims);
 }
 
 std::filesystem::path KubeApi::kubeconfig(const std::string& user) const {

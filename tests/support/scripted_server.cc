@@ -245,7 +245,7 @@ void ScriptedServer::serve(Link& link) {
     request.server_name = link.server_name();
     request.client = link.client();
     const std::string length = request.header("content-length");
-    if (!length.empty()) link.read(std::stoul(length));
+    if (!length.empty()) request.body = link.read(std::stoul(length));
     {
       const std::lock_guard guard(mutex_);
       requests_.push_back(request);

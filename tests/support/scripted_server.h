@@ -21,8 +21,9 @@ namespace kubedr::test {
 struct SeenRequest {
   std::string line;                                 // "GET /path?query"
   std::multimap<std::string, std::string> headers;  // names in lower case
-  std::string server_name;                          // what the client called us by SNI
-  std::string client;  // common name of the client's certificate; empty: it had none
+  std::string body;
+  std::string server_name;  // what the client called us by SNI
+  std::string client;       // common name of the client's certificate; empty: it had none
 
   std::string header(const std::string& name) const;  // the first of that name, or empty
 };

@@ -410,14 +410,26 @@ TEST_CASE("plugins that cannot be run are refused in kubectl's words") {
   }
 }
 
-TEST_CASE("of the auth providers only oidc is left, with the token it has") {
+TEST_CASE("of the auth providers only oidc is left") {
   const Folder folder;
   const auto with = [](const std::string& provider) {
     return single("server: 'https://h'", "auth-provider: {" + provider + "}");
   };
-  CHECK(load(folder, with("name: oidc, config: {id-token: t, refresh-token: r}")).token.reveal() ==
-        "t");
-  CHECK(failure([&] { load(folder, with("name: oidc")); }).starts_with("No valid id-token"));
+  const Config config = load(
+      folder, with("name: oidc, config: {idp-issuer-url: 'https://i', client-id: c, client-secret: "
+                   "s, id-token: t, refresh-token: r, idp-certificate-authority-data: Q0E=}"));
+  REQUIRE(config.oidc);
+  CHECK(config.oidc->issuer == "https://i");
+  CHECK(config.oidc->client_id == "c");
+  CHECK(config.oidc->client_secret.reveal() == "s");
+  CHECK(config.oidc->tokens.id.reveal() == "t");
+  CHECK(config.oidc->tokens.refresh.reveal() == "r");
+  CHECK(config.oidc->ca_pem == "CA");
+  CHECK(config.oidc->user == "u");
+  CHECK(config.token.empty());
+  CHECK(failure([&] { load(folder, with("name: oidc")); }) == "Must provide idp-issuer-url");
+  CHECK(failure([&] { load(folder, with("name: oidc, config: {idp-issuer-url: 'https://i'}")); }) ==
+        "Must provide client-id");
   CHECK(failure([&] { load(folder, with("name: gcp")); }) ==
         "The gcp auth plugin has been removed. Please use the \"gke-gcloud-auth-plugin\" "
         "kubectl/client-go credential plugin instead");
