@@ -48,12 +48,15 @@ void take_last_from_repository(const Fleet& fleet, const crd::Policy& policy,
                                PolicyHealth& health) {
   const SeenLocation* seen = location_of(fleet, policy);
   if (seen == nullptr || !seen->repository) return;
+  const bool told = health.size > 0;
   for (const SeenSnapshot& snapshot : seen->repository->snapshots) {
     if (!belongs(fleet.records, policy, snapshot)) continue;
-    if (health.last_good && *health.last_good >= snapshot.time) continue;
-    health.last_good = snapshot.time;
-    health.snapshot_id = snapshot.id.substr(0, 8);
-    if (snapshot.size > 0) {
+    const bool newer = !health.last_good || *health.last_good < snapshot.time;
+    if (newer) {
+      health.last_good = snapshot.time;
+      health.snapshot_id = snapshot.id.substr(0, 8);
+    }
+    if (snapshot.size > 0 && (newer || !told)) {
       health.size = static_cast<std::int64_t>(snapshot.size);
       health.added = static_cast<std::int64_t>(snapshot.added);
     }

@@ -250,6 +250,7 @@ TEST_CASE("manifests: the whole job with a file:// location, and nobody is asked
   const RunResult status = world.kubedr({"status"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
   CHECK_MESSAGE(has(status.out, "kubectl kubedr key add --location disk"), status.out);
+  CHECK_MESSAGE(!has(status.out, "<unknown>"), status.out);  // the repository tells size and growth
   const std::string escrow = world.folder().write("escrow", "for the safe").string();
   REQUIRE(world.kubedr({"key", "add", "--location", "disk", "--new-password-file", escrow}).ok());
   CHECK(has(world.kubedr({"status"}).out, "No findings."));
