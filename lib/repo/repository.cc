@@ -160,10 +160,23 @@ struct OpenedKey {
 
 class KeySearch {
  public:
-  KeySearch(const storage::StoreReader& store, Random& random, const Call& call)
-      : random_(random),
-        config_(load_config_bytes(store, call)),
-        keys_(load_keys(store, damage_, call)) {}
+  // Config and keys at once: what opening costs is waiting for the store. Without a config nothing
+  // else is worth a word.
+  KeySearch(const storage::StoreReader& store, Random& random, const Call& call) : random_(random) {
+    std::exception_ptr no_keys;
+    for_each_parallel(2, 2, call, [&](std::size_t i, const Call& inner) {
+      if (i == 0) {
+        config_ = load_config_bytes(store, inner);
+        return;
+      }
+      try {
+        keys_ = load_keys(store, damage_, inner);
+      } catch (...) {
+        no_keys = std::current_exception();
+      }
+    });
+    if (no_keys) std::rethrow_exception(no_keys);
+  }
 
   std::optional<OpenedKey> find(const Secret& password, const Call& call) {
     for (const KeyFile& key : keys_) {

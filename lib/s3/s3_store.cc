@@ -352,8 +352,19 @@ struct S3Store::Impl {
     return ask;
   }
 
-  // An answer, whatever its status.
-  http::Response send(const Ask& ask, const Call& call) { return send_to(ask, region(call), call); }
+  // An answer, whatever its status. The region is not asked for unless it must be: most servers
+  // have the first there was, or name theirs when they refuse.
+  http::Response send(const Ask& ask, const Call& call) {
+    if (const std::string known = known_region(); !known.empty()) return send_to(ask, known, call);
+    http::Response response = send_to(ask, kDefaultRegion, call);
+    if (!known_region().empty()) return response;
+    if (response.status != 400 && response.status != 403) {
+      if (!is_transient(response.status, verdict_of(response).code)) learn_region(kDefaultRegion);
+      return response;
+    }
+    const std::string region = ask_for_region(call);
+    return region == kDefaultRegion ? std::move(response) : send_to(ask, region, call);
+  }
 
   // The same for storing a file.
   http::Response put(Ask ask, const Call& call) {
@@ -454,9 +465,8 @@ struct S3Store::Impl {
     region_ = region;
   }
 
-  // Asked once. A server that does not say is taken for one that does not care.
-  std::string region(const Call& call) {
-    if (const std::string known = known_region(); !known.empty()) return known;
+  // A server that does not say is taken for one that does not care.
+  std::string ask_for_region(const Call& call) {
     const http::Response response = locate(call);
     if (is_transient(response.status, verdict_of(response).code)) {
       refuse(response, "find bucket " + options.address.bucket, clock.now());

@@ -15,7 +15,7 @@ namespace kubedr::s3 {
 struct S3Options {
   Address address;
   Credentials credentials;
-  std::string region;  // empty: asked of the server once, else us-east-1
+  std::string region;  // empty: us-east-1, or what the server says when it refuses that
   BucketLookup lookup = BucketLookup::automatic;
   std::string ca_pem;             // empty: `authorities`
   http::Authorities authorities;  // instead of the system's

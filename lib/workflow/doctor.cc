@@ -83,7 +83,7 @@ std::string bucket_and_prefix(const std::string& url) {
 }
 
 // Every verb that a backup uses, and none besides; only `init` makes a bucket. A bucket's region is
-// asked for where none is given: not every store names it when it refuses another's.
+// asked for where us-east-1 is refused: not every store names its own then.
 std::vector<Json> iam_policy(const std::string& url) {
   const std::string place = bucket_and_prefix(url);
   if (place.empty()) return {};

@@ -10,6 +10,7 @@
 
 #include "base/yaml.h"
 #include "e2e/faults.h"
+#include "support/byte_proxy.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -167,6 +168,27 @@ TEST_CASE("doctor: what is wrong is said, and the rest is tried all the same") {
   report = examined(plane, "ailing", 5);
   CHECK(has(the(report, "credentials").at("message"), "ailing-creds"));
   CHECK(has(the(report, "etcd-credentials").at("message"), "ailing-etcd"));
+}
+
+TEST_CASE("doctor: a store that writes over what it was told to leave") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  ByteProxy proxy(plane.s3().port());
+  plane.add_policy("overwriting");
+  const Json url = {{"spec", {{"url", fmt::format("http://127.0.0.1:{}", proxy.port())}}}};
+  REQUIRE(plane.api()
+              .kubectl({"-n", kNamespace, "patch", "backuplocation", "overwriting", "--type=merge",
+                        "-p", url.dump()})
+              .ok());
+  REQUIRE(plane.kubedr({"init", "overwriting"}).ok());
+  ProxyRules rules;
+  rules.swallowed_header = "if-none-match";
+  proxy.set(rules);
+  const Json report = examined(plane, "overwriting", 5);
+  CHECK(has(the(report, "store-create").at("message"), "two inits at once are not kept apart"));
+  CHECK(verdicts(report).at("store-delete") == "good");
+  proxy.set({});
+  CHECK(verdicts(examined(plane, "overwriting", 0)).at("store-create") == "good");
 }
 
 TEST_CASE("doctor: an etcd that raises an alarm and is at its quota") {
@@ -463,12 +485,12 @@ TEST_CASE("doctor: the IAM policy that it prints is enough, and each right of it
     CHECK_MESSAGE(has(named.at("message"), missing.message), named.dump());
     CHECK_MESSAGE(has(named.at("remedy"), "--print iam"), named.dump());
   }
-  // The fifth is asked for where no region is given; a server that names its own in a refusal, as
-  // this one does, is found without.
+  // The fifth is what `init` finds the bucket with, and what a refused region is looked up with; a
+  // server that names its own in the refusal, as this one does, is found without.
   const ByteProxy proxy(plane.s3().port());
   plane.add_location("narrow", fmt::format("http://127.0.0.1:{}", proxy.port()));
   allow(iam);
-  examined(plane, "narrow", 0);
+  CHECK(has(plane.kubedr({"init", "narrow"}).err, "already"));
   CHECK(saw_request(proxy, "GET /narrow/?location"));
   plane.add_location("narrow");
 

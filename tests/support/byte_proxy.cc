@@ -24,6 +24,9 @@ constexpr std::string_view kNotImplemented =
     "is "
     "not implemented</Message></Error>";
 
+constexpr std::string_view kDone =
+    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 sockaddr_in loopback(int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -58,10 +61,11 @@ std::optional<std::size_t> within(const std::optional<std::uint64_t>& at, std::u
 struct ByteProxy::Link {
   FileDescriptor client;
   FileDescriptor server;
-  std::string unfinished{};      // the end of what the client sent, up to a mark's length
-  std::uint64_t offset = 0;      // bytes from the server; belongs to the thread to_client
-  std::atomic<int> request = 0;  // the number of the latest one on this connection
-  std::atomic<int> running = 2;  // threads
+  std::string unfinished{};         // the end of what the client sent, up to a mark's length
+  std::uint64_t offset = 0;         // bytes from the server; belongs to the thread to_client
+  std::atomic<int> request = 0;     // the number of the latest one on this connection
+  std::atomic<int> running = 2;     // threads
+  std::atomic<bool> asked = false;  // something was sent that has no answer yet
   std::jthread upward{};
   std::jthread downward{};
 
@@ -167,14 +171,15 @@ void ByteProxy::to_server(Link& link) {
       link.end();
       break;
     }
-    if (must_refuse(piece)) {
-      send_all(link.client.get(), kNotImplemented);
+    if (const std::string_view answer = own_answer(piece); !answer.empty()) {
+      send_all(link.client.get(), answer);
       ::shutdown(link.client.get(), SHUT_WR);
       // The rest of the body: closed with bytes unread, the answer might be lost.
       while (::recv(link.client.get(), buffer.data(), buffer.size(), 0) > 0) continue;
       break;
     }
     pace(piece.size(), upward_free_at_);
+    link.asked = true;
     if (!send_all(link.server.get(), piece)) break;
   }
   ::shutdown(link.server.get(), SHUT_WR);
@@ -221,11 +226,15 @@ bool ByteProxy::pass_requests(Link& link, std::string_view piece) {
   return pass;
 }
 
-// A request's head comes in one piece.
-bool ByteProxy::must_refuse(std::string_view piece) const {
+// A request's head comes in one piece. Empty: the server answers it.
+std::string_view ByteProxy::own_answer(std::string_view piece) const {
   const std::lock_guard lock(mutex_);
-  if (rules_.unknown_header.empty()) return false;
-  return to_lower(piece).find("\n" + rules_.unknown_header + ":") != std::string::npos;
+  const auto has = [&](const std::string& header) {
+    return !header.empty() && to_lower(piece).find("\n" + header + ":") != std::string::npos;
+  };
+  if (has(rules_.unknown_header)) return kNotImplemented;
+  if (has(rules_.swallowed_header)) return kDone;
+  return {};
 }
 
 // False if this is the answer that the victim must not see.
@@ -247,13 +256,14 @@ bool ByteProxy::pass_piece(Link& link, std::span<char> piece) {
   offset_ += piece.size();
   counts_.bytes_to_client += piece.size();
   const std::chrono::milliseconds delay = rules_.delay;
+  const std::chrono::milliseconds latency = rules_.latency;
   const std::uint64_t rules_number = rules_number_;
   if (const auto at = within(rules_.flip_at, begin, piece.size())) piece[*at] ^= 1;
   const auto cut = within(rules_.cut_at, begin, piece.size());
   const auto stall = within(rules_.stall_at, begin, piece.size());
   lock.unlock();
 
-  if (delay.count() > 0) std::this_thread::sleep_for(delay);
+  std::this_thread::sleep_for(link.asked.exchange(false) ? delay + latency : delay);
   pace(piece.size(), downward_free_at_);
   const std::string_view bytes(piece.data(), piece.size());
   const std::size_t first = cut ? *cut : stall ? *stall : bytes.size();

@@ -32,8 +32,10 @@ struct ProxyRules {
 
   bool refuse = false;                 // new connections end at once
   std::string unknown_header;          // a request with it is answered 501, as S3 would; lower case
+  std::string swallowed_header;        // likewise, but answered 200, as if all was done
   std::chrono::milliseconds delay{0};  // before each piece from the server
-  std::uint64_t bytes_per_second = 0;  // in each direction, of all connections; 0 is no limit
+  std::chrono::milliseconds latency{0};  // before the first piece of an answer
+  std::uint64_t bytes_per_second = 0;    // in each direction, of all connections; 0 is no limit
 
   int kill_before_request = 0;  // the victim gets SIGKILL, the server never sees that request
   int kill_after_request = 0;   // the server has carried it out, the victim never sees the answer
@@ -80,7 +82,7 @@ class ByteProxy {
   void to_server(Link& link);
   void to_client(Link& link);
   bool pass_requests(Link& link, std::string_view piece);
-  bool must_refuse(std::string_view piece) const;
+  std::string_view own_answer(std::string_view piece) const;
   bool pass_answer(const Link& link, std::string_view piece);
   bool pass_piece(Link& link, std::span<char> piece);
   void pace(std::size_t bytes, std::chrono::steady_clock::time_point& free_at);

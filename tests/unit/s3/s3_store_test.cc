@@ -120,28 +120,52 @@ TEST_CASE("S3 store: a range that is not what was asked for is corrupt") {
   CHECK(has(server.requests()[0], "\r\nrange: bytes=2-5\r\n"));
 }
 
-TEST_CASE("S3 store: the region is asked for once, and us-east-1 where the server does not say") {
+TEST_CASE("S3 store: the region is us-east-1, and asked for once where that is refused") {
   const World world;
-  std::string expected;
-  std::string location;
+  const std::string refused = Responder::error("403 No", "SignatureDoesNotMatch", "Wrong.");
+  const std::string good = Responder::answer("200 OK", "x");
+  SUBCASE("not refused") {
+    const Responder server({good, good});
+    const S3Store store(world.options(server.url(), ""), world.clock);
+    store.load(kConfig, 10, world.call);
+    store.load(kConfig, 10, world.call);
+    for (const std::string& request : server.requests()) {
+      CHECK(has(request, "/us-east-1/s3/aws4_request"));
+    }
+  }
   SUBCASE("told") {
-    location = Responder::answer("200 OK", "<LocationConstraint>eu-west-3</LocationConstraint>");
-    expected = "/eu-west-3/s3/aws4_request";
+    const Responder server(
+        {refused, Responder::answer("200 OK", "<LocationConstraint>eu-west-3</LocationConstraint>"),
+         good, good});
+    const S3Store store(world.options(server.url(), ""), world.clock);
+    store.load(kConfig, 10, world.call);
+    store.load(kConfig, 10, world.call);
+    const std::vector<std::string> requests = server.requests();
+    REQUIRE(requests.size() == 4);
+    CHECK(has(requests[1], "GET /bucket/?location= HTTP"));
+    CHECK(has(requests[2], "/eu-west-3/s3/aws4_request"));
+    CHECK(has(requests[3], "/eu-west-3/s3/aws4_request"));
   }
-  SUBCASE("refused") {
-    location = Responder::error("403 No", "AccessDenied", "Access Denied.");
-    expected = "/us-east-1/s3/aws4_request";
+  SUBCASE("not told: what was refused stays refused, and nobody asks again") {
+    const Responder server({refused, refused, refused});
+    const S3Store store(world.options(server.url(), ""), world.clock);
+    for (int i = 0; i < 2; ++i) {
+      CHECK(error_of([&] { store.load(kConfig, 10, world.call); }).kind() == ErrorKind::denied);
+    }
+    const std::vector<std::string> requests = server.requests();
+    REQUIRE(requests.size() == 3);
+    CHECK(has(requests[1], "GET /bucket/?location= HTTP"));
+    CHECK(has(requests[2], "GET /bucket/config HTTP"));
   }
-  const Responder server(
-      {location, Responder::answer("200 OK", "x"), Responder::answer("200 OK", "x")});
-  const S3Store store(world.options(server.url(), ""), world.clock);
-  store.load(kConfig, 10, world.call);
-  store.load(kConfig, 10, world.call);
-  const std::vector<std::string> requests = server.requests();
-  REQUIRE(requests.size() == 3);
-  CHECK(has(requests[0], "GET /bucket/?location= HTTP"));
-  CHECK(has(requests[1], expected));
-  CHECK(has(requests[2], expected));
+  SUBCASE("a server that is busy has not said yes") {
+    const Responder server(
+        {Responder::error("503 Slow Down", "SlowDown", "Later."), refused,
+         Responder::answer("200 OK", "<LocationConstraint>eu-west-3</LocationConstraint>"), good});
+    const S3Store store(world.options(server.url(), ""), world.clock);
+    CHECK(error_of([&] { store.load(kConfig, 10, world.call); }).kind() == ErrorKind::unavailable);
+    store.load(kConfig, 10, world.call);
+    CHECK(has(server.requests()[3], "/eu-west-3/s3/aws4_request"));
+  }
 }
 
 TEST_CASE("S3 store: a request signed for the wrong region is signed once more") {
