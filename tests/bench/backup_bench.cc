@@ -2,7 +2,8 @@
 // to the same S3, in one run: a first backup, then one after each hour of churn.
 //
 // input    tests/bench/bench.h says what is in etcd
-// output   wall and CPU seconds, peak memory, bytes stored, median of the hours with the spread
+// output   wall and CPU seconds, peak memory, bytes stored, median of the hours with the spread;
+//          then the requests to S3 of one more first backup and one more later one
 //
 //   backup_bench [MiB of data] [hours]
 
@@ -17,6 +18,7 @@
 
 #include "base/json.h"
 #include "bench/bench.h"
+#include "support/byte_proxy.h"
 #include "support/server.h"
 #include "support/temp_dir.h"
 
@@ -27,7 +29,10 @@ namespace {
 
 class Contest {
  public:
-  Contest(EtcdServer& etcd, const S3Server& s3) : etcd_(etcd), s3_(s3) {}
+  // Through a proxy, where there is one, requests are counted; it wants the processors too, so that
+  // nothing is to be timed then.
+  Contest(EtcdServer& etcd, const S3Server& s3, const ByteProxy* proxy = nullptr)
+      : etcd_(etcd), s3_(s3), proxy_(proxy) {}
 
   void init() {
     must(run_ours({"init"}, ours()));
@@ -36,17 +41,20 @@ class Contest {
 
   Cost our_backup() {
     const std::uint64_t before = stored(ours());
+    const std::size_t requests_before = requests();
     Cost cost;
     measure(cost, [&] {
       return run_ours({"backup", "--chunker", "pages", "--etcd-endpoint", etcd_.endpoint()},
                       ours());
     });
+    cost.requests = requests() - requests_before;
     cost.stored = stored(ours()) - before;
     return cost;
   }
 
   Cost their_backup(Cost* save_alone) {
     const std::uint64_t before = stored(theirs());
+    const std::size_t requests_before = requests();
     const std::string data = (folder_ / "data").string();
     std::filesystem::create_directories(data);
     Cost cost;
@@ -57,18 +65,23 @@ class Contest {
     });
     if (save_alone != nullptr) *save_alone = cost;
     measure(cost, [&] { return run_restic({"backup", data}, theirs()); });
+    cost.requests = requests() - requests_before;
     cost.stored = stored(theirs()) - before;
     return cost;
   }
 
  private:
-  std::map<std::string, std::string> ours() const {
-    return repository_env("s3:" + s3_.url() + "/ours", s3_);
+  std::map<std::string, std::string> ours() const { return bucket("ours"); }
+
+  std::map<std::string, std::string> theirs() const { return bucket("theirs"); }
+
+  std::map<std::string, std::string> bucket(const std::string& name) const {
+    if (proxy_ == nullptr) return repository_env(fmt::format("s3:{}/{}", s3_.url(), name), s3_);
+    return repository_env(fmt::format("s3:http://127.0.0.1:{}/counted-{}", proxy_->port(), name),
+                          s3_);
   }
 
-  std::map<std::string, std::string> theirs() const {
-    return repository_env("s3:" + s3_.url() + "/theirs", s3_);
-  }
+  std::size_t requests() const { return proxy_ == nullptr ? 0 : proxy_->requests().size(); }
 
   static std::uint64_t stored(const std::map<std::string, std::string>& env) {
     const RunResult result = must(run_restic({"stats", "--mode", "raw-data", "--json"}, env));
@@ -78,8 +91,20 @@ class Contest {
 
   EtcdServer& etcd_;
   const S3Server& s3_;
+  const ByteProxy* proxy_;
   const TempDir folder_;
 };
+
+void count_requests(EtcdServer& etcd, Load& load, const S3Server& s3) {
+  const ByteProxy proxy(s3.port());
+  Contest contest(etcd, s3, &proxy);
+  contest.init();
+  for (const char* when : {"first", "later"}) {
+    fmt::print("{}: {} requests by etcdctl + restic 0.18, {} by kubectl-kubedr\n", when,
+               contest.their_backup(nullptr).requests, contest.our_backup().requests);
+    load.hour();
+  }
+}
 
 }  // namespace
 
@@ -111,4 +136,5 @@ int main(int argc, char** argv) {
   if (hours == 0) return 0;
   print_row("later: etcdctl + restic 0.18", theirs);
   print_row("later: kubectl-kubedr", ours);
+  count_requests(etcd, load, s3);
 }

@@ -40,6 +40,7 @@ struct Cost {
   double cpu = 0;
   std::size_t peak = 0;      // bytes
   std::uint64_t stored = 0;  // bytes
+  std::size_t requests = 0;  // to S3; 0: not counted
 };
 
 // A run that must go well; ends the benchmark otherwise.

@@ -140,7 +140,7 @@ void compare_lists(const S3Server& s3, int count) {
   ByteProxy proxy(s3.port());
   for (const int latency : {0, 100}) {
     ProxyRules rules;
-    rules.delay = std::chrono::milliseconds(latency);
+    rules.latency = std::chrono::milliseconds(latency);
     proxy.set(rules);
     Env env = repository_env(fmt::format("s3:http://127.0.0.1:{}/{}", proxy.port(), bucket), s3);
     for (const bool warm : {false, true}) {
