@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -204,6 +205,14 @@ Policy parse_policy(const Json& object) {
   policy.totals = parse_totals(fields.annotation(kTotalsAnnotation));
   if (const Json* status = find(object, {"status"})) policy.status = parse_policy_status(*status);
   return policy;
+}
+
+bool uses_tls(const Policy& policy) {
+  const std::vector<std::string> endpoints = split(policy.etcd_endpoint, ',');
+  return std::any_of(endpoints.begin(), endpoints.end(), [](const std::string& endpoint) {
+    const std::string_view url = trim(endpoint);
+    return !url.empty() && !url.starts_with("http://");
+  });
 }
 
 PolicyStatus parse_policy_status(const Json& status_object) {

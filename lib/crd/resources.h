@@ -134,6 +134,10 @@ Policy parse_policy(const Json& object);
 Record parse_record(const Json& object);
 Restore parse_restore(const Json& object);
 
+// Whether one of its etcd's endpoints speaks TLS, for which its Secret has the keys. What has no
+// scheme does: operator mode's etcdctl is always given them.
+bool uses_tls(const Policy& policy);
+
 // A policy's `status` alone. It is somebody else's word: what is of a wrong type counts as not
 // said.
 PolicyStatus parse_policy_status(const Json& status);

@@ -269,9 +269,7 @@ void require_etcd_keys(const cluster::SecretData& keys, const std::string& secre
 SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const Call& call) {
   SeenKeys seen;
   // A plain etcd asks for none, and bare backups are told theirs by flags.
-  if (policy.etcd_creds.empty() || policy.etcd_endpoint.find("https://") == std::string::npos) {
-    return seen;
-  }
+  if (policy.etcd_creds.empty() || !crd::uses_tls(policy)) return seen;
   try {
     const cluster::SecretData keys =
         services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);

@@ -82,6 +82,19 @@ TEST_CASE("a policy without the optional fields has the webhook's defaults") {
   CHECK(policy.certs_dir.empty());
 }
 
+TEST_CASE("a policy's etcd speaks TLS unless each of its endpoints says that it does not") {
+  Policy policy;
+  CHECK(uses_tls(policy));
+  for (const char* list : {"10.0.0.5:2379", "https://a:2379,http://b:2379", "http://a:1, b:2"}) {
+    policy.etcd_endpoint = list;
+    CHECK_MESSAGE(uses_tls(policy), policy.etcd_endpoint);
+  }
+  for (const char* list : {"http://a:2379", "http://a:2379, http://b:2379,"}) {
+    policy.etcd_endpoint = list;
+    CHECK_MESSAGE(!uses_tls(policy), policy.etcd_endpoint);
+  }
+}
+
 TEST_CASE("retainNumBackups 0 means the default") {
   CHECK(parse_policy(object("{destination: l, schedule: x, retainNumBackups: 0}"))
             .retain_num_backups == 120);
