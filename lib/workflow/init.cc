@@ -96,9 +96,7 @@ InitReport make_repository(const Services& services, const InitRequest& request,
   const OpenedStore opened = open_store(services, location, call);
   const std::string& url = opened.store->location();
   const auto open = [&] {
-    return describe(location, url,
-                    repo::Repository::open(*opened.store, opened.password, services.random, call),
-                    false);
+    return describe(location, url, open_repository_in(opened, services, location, call), false);
   };
   if (request.if_needed) {
     try {

@@ -129,8 +129,7 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
   const crd::Location location =
       location_for(services, request.whose.location, request.whose.policy, call);
   const OpenedStore opened = open_store(services, location, call);
-  repo::Repository repository =
-      repo::Repository::open(*opened.store, opened.password, services.random, call);
+  repo::Repository repository = open_repository_in(opened, services, location, call);
   repo::Lock lock =
       services.no_lock ? repository.unlocked(call) : lock_exclusive(services, repository, call);
   bool reads = false;
