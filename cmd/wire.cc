@@ -168,11 +168,7 @@ kube::Surroundings surroundings(const Environment& environment) {
 
 Secret bare_password(const Environment& environment) {
   const std::string& file = environment.get("RESTIC_PASSWORD_FILE");
-  if (!file.empty()) {
-    const Bytes bytes = read_file(file, limits::kSecretBytes);
-    return Secret(as_text(bytes)).trimmed();  // as restic reads it
-  }
-  return environment.secret("RESTIC_PASSWORD");
+  return file.empty() ? environment.secret("RESTIC_PASSWORD") : read_secret(file);
 }
 
 // As restic has it: what has no scheme is a folder.
