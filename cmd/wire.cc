@@ -193,8 +193,6 @@ cluster::SecretData environment_keys(const Environment& environment) {
   return keys;
 }
 
-// Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
-// meant: then its keys are in the environment too.
 // The operator joins a URL that ends in a slash and a bucket by another one.
 std::string without_double_slash(std::string url) {
   const std::size_t scheme = url.find("://");
@@ -205,6 +203,8 @@ std::string without_double_slash(std::string url) {
   return url;
 }
 
+// Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
+// meant: then its keys are in the environment too.
 std::optional<workflow::GivenKeys> given_keys(const Environment& environment) {
   const bool in_our_pod =
       !environment.first({"KDR_POLICY_NAME", "KDR_BACKUPLOC_NAME", "KDR_MR_NAME"}).empty();
