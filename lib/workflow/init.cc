@@ -51,7 +51,6 @@ InitReport describe(const crd::Location& location, const std::string& url,
 
 int version_of(const Services& services, const InitRequest& request, const Call& call) {
   if (request.version != 0) return request.version;
-  if (services.cluster.mode() != "cluster") return 2;
   const auto server = services.cluster.server_version(call);
   const bool old = server && *server < kNoOperatorSince;
   return old || services.cluster.operator_runs(call) == true ? 1 : 2;
