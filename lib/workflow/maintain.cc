@@ -19,16 +19,6 @@ OpenedRepository open_theirs(const Services& services, const Whose& whose, const
   return open_repository(services, location, call, caching);
 }
 
-// Gives a lock back, also when the call has ended; what it was taken for is done.
-void release(repo::Lock& lock, const Call& call) {
-  const Afterwards afterwards(call);
-  try {
-    lock.release(afterwards.call());
-  } catch (const Error& error) {
-    log::warn("the lock could not be removed: {}", error.what());
-  }
-}
-
 // What the records of a location say is in its repository.
 std::vector<std::string> recorded_ids(const Services& services, const crd::Location& location,
                                       const Call& call) {
