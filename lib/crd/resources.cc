@@ -228,7 +228,6 @@ PolicyStatus parse_policy_status(const Json& status_object) {
   status.backup_time = text("backupTime");
   status.backup_pod = text("backupPod");
   status.snapshot_id = text("snapshotId");
-  status.mbr_name = text("mbrName");
   status.files_new = integer("filesNew");
   status.files_changed = integer("filesChanged");
   status.data_added = integer("dataAdded");

@@ -86,7 +86,6 @@ struct PolicyStatus {
   std::string backup_time;  // as found
   std::string backup_pod;
   std::string snapshot_id;  // of the last good backup; 8 hex digits
-  std::string mbr_name;     // empty after a failure
   std::int64_t files_new = 0;
   std::int64_t files_changed = 0;
   std::int64_t data_added = 0;  // bytes

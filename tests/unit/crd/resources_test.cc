@@ -67,7 +67,6 @@ TEST_CASE("a captured policy is read with its figures") {
   CHECK(policy.created == parse_time("2026-11-22T21:54:31Z"));
   CHECK(policy.status.backup_status == "Failed");
   CHECK(policy.status.snapshot_id == "ae3dcb01");
-  CHECK(policy.status.mbr_name.empty());
   CHECK(policy.status.data_added == 355466);
   CHECK(policy.status.total_duration_secs == "0.231577967");
 }

@@ -81,7 +81,6 @@ TEST_CASE("bolt: revision, members and version of a db") {
   CHECK(info.members[0].id == 0x8e9e05c52164694d);
   CHECK(info.members[0].name == "one");
   CHECK(info.members[0].peer_urls == std::vector<std::string>{"https://10.0.0.1:2380"});
-  CHECK(info.members[0].client_urls.size() == 2);
   CHECK_FALSE(info.members[0].is_learner);
   CHECK(info.members[1].is_learner);
   CHECK(info.members[1].name.empty());
