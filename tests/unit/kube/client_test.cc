@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
 
 namespace kubedr::kube {
 namespace {
