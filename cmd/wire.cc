@@ -168,11 +168,7 @@ kube::Surroundings surroundings(const Environment& environment) {
 
 Secret bare_password(const Environment& environment) {
   const std::string& file = environment.get("RESTIC_PASSWORD_FILE");
-  if (!file.empty()) {
-    const Bytes bytes = read_file(file, limits::kSecretBytes);
-    return Secret(as_text(bytes)).trimmed();  // as restic reads it
-  }
-  return environment.secret("RESTIC_PASSWORD");
+  return file.empty() ? environment.secret("RESTIC_PASSWORD") : read_secret(file);
 }
 
 // As restic has it: what has no scheme is a folder.
@@ -197,8 +193,6 @@ cluster::SecretData environment_keys(const Environment& environment) {
   return keys;
 }
 
-// Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
-// meant: then its keys are in the environment too.
 // The operator joins a URL that ends in a slash and a bucket by another one.
 std::string without_double_slash(std::string url) {
   const std::size_t scheme = url.find("://");
@@ -209,6 +203,8 @@ std::string without_double_slash(std::string url) {
   return url;
 }
 
+// Pods of operator mode, and of our CronJobs, are told of whom they are and which repository is
+// meant: then its keys are in the environment too.
 std::optional<workflow::GivenKeys> given_keys(const Environment& environment) {
   const bool in_our_pod =
       !environment.first({"KDR_POLICY_NAME", "KDR_BACKUPLOC_NAME", "KDR_MR_NAME"}).empty();

@@ -42,13 +42,15 @@ foreach(library IN LISTS libraries)
 endforeach()
 
 # What a verb prints comes in the values of a workflow's report: their headers may be named too, the
-# clients behind them may not. wire and flags are the composition root and its description,
-# push a client that no workflow knows.
+# clients behind them may not. wire is the composition root, flags describe kube's for everybody,
+# push is a client that no workflow knows.
 file(GLOB files "${root}/cmd/*.h" "${root}/cmd/*.cc")
 foreach(file IN LISTS files)
   get_filename_component(name "${file}" NAME_WE)
-  if(name STREQUAL "wire" OR name STREQUAL "flags")
+  if(name STREQUAL "wire")
     check_file("${file}" cmd "${cmd_wire_may}")
+  elseif(name STREQUAL "flags")
+    check_file("${file}" cmd "${cmd_may};health;kube")
   elseif(name STREQUAL "push")
     check_file("${file}" cmd "${cmd_may};health;http")
   else()

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -206,6 +207,14 @@ Policy parse_policy(const Json& object) {
   return policy;
 }
 
+bool uses_tls(const Policy& policy) {
+  const std::vector<std::string> endpoints = split(policy.etcd_endpoint, ',');
+  return std::any_of(endpoints.begin(), endpoints.end(), [](const std::string& endpoint) {
+    const std::string_view url = trim(endpoint);
+    return !url.empty() && !url.starts_with("http://");
+  });
+}
+
 PolicyStatus parse_policy_status(const Json& status_object) {
   const auto text = [&](const char* field) {
     return find_string(status_object, {field}).value_or("");
@@ -219,7 +228,6 @@ PolicyStatus parse_policy_status(const Json& status_object) {
   status.backup_time = text("backupTime");
   status.backup_pod = text("backupPod");
   status.snapshot_id = text("snapshotId");
-  status.mbr_name = text("mbrName");
   status.files_new = integer("filesNew");
   status.files_changed = integer("filesChanged");
   status.data_added = integer("dataAdded");

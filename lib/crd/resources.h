@@ -86,7 +86,6 @@ struct PolicyStatus {
   std::string backup_time;  // as found
   std::string backup_pod;
   std::string snapshot_id;  // of the last good backup; 8 hex digits
-  std::string mbr_name;     // empty after a failure
   std::int64_t files_new = 0;
   std::int64_t files_changed = 0;
   std::int64_t data_added = 0;  // bytes
@@ -133,6 +132,10 @@ Location parse_location(const Json& object);
 Policy parse_policy(const Json& object);
 Record parse_record(const Json& object);
 Restore parse_restore(const Json& object);
+
+// Whether one of its etcd's endpoints speaks TLS, for which its Secret has the keys. What has no
+// scheme does: operator mode's etcdctl is always given them.
+bool uses_tls(const Policy& policy);
 
 // A policy's `status` alone. It is somebody else's word: what is of a wrong type counts as not
 // said.

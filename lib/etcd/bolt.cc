@@ -316,7 +316,6 @@ Member parse_member(const File& file, const Element& element) {
   const Json json = parse_json(as_text(element.value), where);
   member.name = find_string(json, {"name"}).value_or("");
   member.peer_urls = strings_at(json, "peerURLs");
-  member.client_urls = strings_at(json, "clientURLs");
   member.is_learner = find_bool(json, {"isLearner"}).value_or(false);
   return member;
 }

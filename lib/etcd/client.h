@@ -43,7 +43,6 @@ struct Member {
   std::uint64_t id = 0;
   std::string name;
   std::vector<std::string> peer_urls;
-  std::vector<std::string> client_urls;
   bool is_learner = false;
 };
 

@@ -31,7 +31,6 @@ constexpr std::chrono::hours kExpiresSoon{14 * 24};
 // S3 refuses a quarter of an hour, and certificates and locks go wrong long before.
 constexpr std::chrono::seconds kClockOffset{120};
 constexpr std::chrono::minutes kClockRefused{14};  // an answer is on its way for a while
-constexpr char kSetClock[] = "timedatectl set-ntp true";
 
 std::string age_text(WallTime now, WallTime then) {
   return human_duration(std::chrono::floor<seconds>(now - then));
@@ -270,21 +269,11 @@ class Judge {
                                 one_line(one.remedy), one.name_space});
   }
 
-  static std::string clock_text(const char* whose, seconds offset) {
-    return fmt::format("{} is {} {} this machine's", whose,
-                       human_duration(std::chrono::abs(offset)),
-                       offset > seconds(0) ? "ahead of" : "behind");
-  }
-
-  static bool is_off(const std::optional<seconds>& offset) {
-    return offset && std::chrono::abs(*offset) >= kClockOffset;
-  }
-
   void judge_clock() {
-    if (!is_off(fleet_.clock_offset)) return;
-    health_.findings.push_back({Severity::warning, "clock-skew", "apiserver",
-                                clock_text("the API server's clock", *fleet_.clock_offset),
-                                kSetClock, ""});
+    const auto fault = clock_fault("the API server's clock", fleet_.clock_offset);
+    if (!fault) return;
+    health_.findings.push_back(
+        {Severity::warning, "clock-skew", "apiserver", *fault, kSetClock, ""});
   }
 
   // Whoever is asked at another time than its own refuses.
@@ -294,11 +283,11 @@ class Judge {
   }
 
   void judge_store_clock(const SeenRepository& seen, const crd::ObjectRef& ref) {
-    if (!is_off(seen.clock_offset)) return;
-    const std::string text = clock_text("the store's clock", *seen.clock_offset);
+    const auto fault = clock_fault("the store's clock", seen.clock_offset);
+    if (!fault) return;
     const bool refused = is_refused_for_clock(seen);
     add(refused ? Severity::error : Severity::warning, "clock-skew", ref,
-        refused ? text + ": " + one_line(seen.problem) : text, kSetClock);
+        refused ? *fault + ": " + one_line(seen.problem) : *fault, kSetClock);
   }
 
   void judge_problem(const crd::Location& location, const SeenRepository& seen) {
@@ -677,6 +666,13 @@ const char* to_string(Severity severity) {
     return "error";
   }
   return "error";
+}
+
+std::optional<std::string> clock_fault(const std::string& whose,
+                                       const std::optional<seconds>& offset) {
+  if (!offset || std::chrono::abs(*offset) < kClockOffset) return std::nullopt;
+  return fmt::format("{} is {} {} this machine's", whose, human_duration(std::chrono::abs(*offset)),
+                     *offset > seconds(0) ? "ahead of" : "behind");
 }
 
 Health judge(const Fleet& fleet) {

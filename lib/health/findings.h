@@ -1,6 +1,7 @@
 #ifndef KUBEDR_HEALTH_FINDINGS_H
 #define KUBEDR_HEALTH_FINDINGS_H
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -57,6 +58,14 @@ struct Health {
   std::vector<PolicyHealth> policies;
   std::vector<Finding> findings;  // worst first
 };
+
+// What is wrong with a clock that is so far ahead of this machine's: "the store's clock is 2h ahead
+// of this machine's". Nullopt where they agree, or nobody could compare them.
+std::optional<std::string> clock_fault(const std::string& whose,
+                                       const std::optional<std::chrono::seconds>& offset);
+
+// And what mends that.
+inline constexpr char kSetClock[] = "timedatectl set-ntp true";
 
 // Judges what was seen. Pure: the time is the fleet's.
 Health judge(const Fleet& fleet);

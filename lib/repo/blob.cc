@@ -20,8 +20,8 @@ void trim(Bytes& scratch) {
 
 }  // namespace
 
-BlobSealer::BlobSealer(Sealer sealer, int version, bool verify)
-    : sealer_(std::move(sealer)), version_(version), verify_(verify) {}
+BlobSealer::BlobSealer(Sealer sealer, int version)
+    : sealer_(std::move(sealer)), version_(version) {}
 
 void BlobSealer::seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out) {
   if (plain.empty() || plain.size() > limits::kBlobBytes) {
@@ -41,13 +41,10 @@ void BlobSealer::seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out) 
   const std::size_t offset = out.bytes.size();
   sealer_.seal(stored, out.bytes);
   const ByteView sealed = ByteView(out.bytes).subspan(offset);
-  if (verify_) {
-    sealer_.open(sealed, opened_);
-    if (!std::ranges::equal(opened_, stored)) {
-      throw Error(ErrorKind::corrupt,
-                  "blob " + blob.id.hex() + ": does not open to what was sealed",
-                  "this computer's memory may be faulty");
-    }
+  sealer_.open(sealed, opened_);
+  if (!std::ranges::equal(opened_, stored)) {
+    throw Error(ErrorKind::corrupt, "blob " + blob.id.hex() + ": does not open to what was sealed",
+                "this computer's memory may be faulty");
   }
   trim(frame_);
   trim(opened_);

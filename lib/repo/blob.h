@@ -15,11 +15,11 @@ namespace kubedr::repo {
 // threads  one thread
 class BlobSealer {
  public:
-  // Version 1 of the format knows no compression. `verify`: open again what was sealed.
-  BlobSealer(Sealer sealer, int version, bool verify);
+  // Version 1 of the format knows no compression.
+  BlobSealer(Sealer sealer, int version);
 
-  // Appends the blob. Data that compression does not make smaller is stored plain; trees never
-  // are in version 2, or prune would pack them anew each time.
+  // Appends the blob and opens again what was sealed. Data that compression does not make smaller
+  // is stored plain; trees never are in version 2, or prune would pack them anew each time.
   //
   // errors   corrupt: what was sealed does not open to the same bytes
   void seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out);
@@ -29,7 +29,6 @@ class BlobSealer {
  private:
   Sealer sealer_;
   const int version_;
-  const bool verify_;
   Compressor compressor_;
   Bytes frame_;
   Bytes opened_;

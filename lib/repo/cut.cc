@@ -233,10 +233,6 @@ Cut Cut::rabin(std::uint64_t polynomial) {
   return cut;
 }
 
-std::size_t Cut::max_chunk() const {
-  return is_fixed() ? fixed_size_ : kMax;
-}
-
 struct Cutter::Impl {
   std::variant<FixedCutter, ContentCutter> cutter;
 };

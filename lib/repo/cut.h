@@ -26,9 +26,6 @@ class Cut {
 
   std::uint64_t polynomial() const { return polynomial_; }
 
-  // No chunk is larger.
-  std::size_t max_chunk() const;
-
  private:
   std::size_t fixed_size_ = 0;
   std::uint64_t polynomial_ = 0;

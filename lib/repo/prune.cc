@@ -389,7 +389,7 @@ class Repacker {
         trees_(kPackBytes, buffers_) {}
 
   void repack(const PackId& pack, const std::vector<PackEntry>& entries, const Call& call) {
-    BlobSealer sealer(repository_.make_sealer(), repository_.config().version, true);
+    BlobSealer sealer(repository_.make_sealer(), repository_.config().version);
     SealedBlobs data;
     SealedBlobs trees;
     copy(pack, entries, sealer, data, trees, call);

@@ -193,7 +193,7 @@ Writer::Impl::~Impl() {
 }
 
 BlobSealer Writer::Impl::make_blob_sealer() const {
-  return {repository_.make_sealer(), repository_.config().version, options_.verify};
+  return {repository_.make_sealer(), repository_.config().version};
 }
 
 void Writer::Impl::start() {

@@ -35,7 +35,6 @@ struct WriterOptions {
   std::uint64_t spool_bytes = std::uint64_t{4} << 30;  // then in an unlinked file; 0: none
   std::filesystem::path spool_folder = "/var/tmp";
   std::chrono::milliseconds stall_limit = std::chrono::seconds(60);
-  bool verify = true;  // open again what was sealed before it leaves
 };
 
 struct WriterStats {

@@ -13,8 +13,8 @@
 //
 //   kubedr-reader    ClusterRole  looks at everything, Secrets aside; part of the cluster's "view"
 //   kubedr-backup    Role         takes backups and cares for repositories from outside the
-//   cluster:
-//                                 reads the Secrets of locations and policies, and no others
+//                                 cluster: reads the Secrets of locations and policies, and no
+//                                 others
 //   kubedr-admin     Role         everything but install and uninstall
 //   kubedr-job       Role         a scheduled backup, whose Secrets its pod is given
 //   kubedr-metrics   Role         a listener for Prometheus in the cluster, where one is wanted:

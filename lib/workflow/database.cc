@@ -52,10 +52,11 @@ http::Tls client_tls(const Services& services, const crd::Policy& policy,
 
 std::vector<etcd::Endpoint> endpoints_of(const Services& services, const crd::Policy& policy,
                                          const DatabaseRequest& request, const Call& call) {
-  const std::string list =
-      request.endpoints.empty() ? policy.etcd_endpoint : join(request.endpoints, ",");
-  const std::vector<std::string> urls =
-      etcd::parse_endpoints(list, !request.client_certificate_pem.empty());
+  const bool of_policy = request.endpoints.empty();
+  const std::string list = of_policy ? policy.etcd_endpoint : join(request.endpoints, ",");
+  const bool tls_unless_said =
+      of_policy ? crd::uses_tls(policy) : !request.client_certificate_pem.empty();
+  const std::vector<std::string> urls = etcd::parse_endpoints(list, tls_unless_said);
   const bool any_tls = std::any_of(
       urls.begin(), urls.end(), [](const std::string& url) { return url.starts_with("https://"); });
   const http::Tls tls = any_tls ? client_tls(services, policy, request, call) : http::Tls{};

@@ -13,6 +13,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "health/findings.h"
 #include "workflow/access.h"
 #include "workflow/certificates.h"
 #include "workflow/database.h"
@@ -25,7 +26,6 @@ namespace {
 using std::chrono::seconds;
 
 constexpr seconds kPatience{30};  // with each
-constexpr seconds kClockOffset{120};
 constexpr std::size_t kScratchBytes = 4096;
 
 // etcd stops taking writes at its quota; before 3.6 it does not tell which that is.
@@ -358,15 +358,11 @@ class Doctor {
   void examine_clock(const std::string& code, const std::string& object, const std::string& whose,
                      const std::optional<seconds>& offset) {
     if (!offset) return;
-    const seconds by = std::chrono::abs(*offset);
-    if (by < kClockOffset) {
-      add(Verdict::good, code, object, whose + " and this machine's agree");
+    if (const auto fault = health::clock_fault(whose, offset)) {
+      add(Verdict::warning, code, object, *fault, health::kSetClock);
       return;
     }
-    add(Verdict::warning, code, object,
-        fmt::format("{} is {} {} this machine's", whose, human_duration(by),
-                    *offset > seconds(0) ? "ahead of" : "behind"),
-        "timedatectl set-ntp true");
+    add(Verdict::good, code, object, whose + " and this machine's agree");
   }
 
   // Packs that the store cannot take at once wait in a file.

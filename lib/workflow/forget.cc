@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "workflow/identity.h"
 #include "workflow/locks.h"
+#include "workflow/notes.h"
 #include "workflow/open.h"
 #include "workflow/removal.h"
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "crd/wording.h"
+#include "workflow/location.h"
 #include "workflow/open.h"
 
 namespace kubedr::workflow {
@@ -19,21 +20,17 @@ constexpr std::chrono::seconds kLook{1};
 // The first that has all we need, of operators and of API servers.
 constexpr std::pair<int, int> kNoOperatorSince{1, 22};
 
-crd::Location create_location(const Services& services, const InitRequest& request,
-                              const Call& call) {
+crd::Location apply_location(const Services& services, const InitRequest& request,
+                             const Call& call) {
   if (request.location.empty() || request.bucket.empty() || request.credentials.empty()) {
     throw Error(ErrorKind::usage, "init: --url goes with a NAME, --bucket and --credentials",
                 "give all four, or none and the name of a location that is there");
   }
-  const Json object = {
-      {"apiVersion", crd::kApiVersion},
-      {"kind", crd::kind_name(crd::Kind::location)},
-      {"metadata", {{"name", request.location}, {"namespace", services.cluster.name_space()}}},
-      {"spec",
-       {{"url", request.url},
-        {"bucketName", request.bucket},
-        {"credentials", request.credentials}}}};
-  services.cluster.apply(object, call);
+  const NewLocation location{request.location, request.url, request.bucket, request.credentials,
+                             std::nullopt};
+  for (const Json& object : location_objects(services.cluster.name_space(), location)) {
+    services.cluster.apply(object, call);
+  }
   return services.cluster.location(request.location, call);
 }
 
@@ -51,7 +48,6 @@ InitReport describe(const crd::Location& location, const std::string& url,
 
 int version_of(const Services& services, const InitRequest& request, const Call& call) {
   if (request.version != 0) return request.version;
-  if (services.cluster.mode() != "cluster") return 2;
   const auto server = services.cluster.server_version(call);
   const bool old = server && *server < kNoOperatorSince;
   return old || services.cluster.operator_runs(call) == true ? 1 : 2;
@@ -96,9 +92,7 @@ InitReport make_repository(const Services& services, const InitRequest& request,
   const OpenedStore opened = open_store(services, location, call);
   const std::string& url = opened.store->location();
   const auto open = [&] {
-    return describe(location, url,
-                    repo::Repository::open(*opened.store, opened.password, services.random, call),
-                    false);
+    return describe(location, url, open_repository_in(opened, services, location, call), false);
   };
   if (request.if_needed) {
     try {
@@ -174,7 +168,7 @@ void publish_success(const Services& services, const crd::Location& location, In
 InitReport init(const Services& services, const InitRequest& request, const Call& call) {
   const crd::Location location = request.url.empty()
                                      ? choose_location(services, request.location, call)
-                                     : create_location(services, request, call);
+                                     : apply_location(services, request, call);
   if (!request.force && services.cluster.operator_runs(call) == true) {
     return wait_for_operator(services, location, call);
   }

@@ -65,10 +65,6 @@ Json from_secret(const char* name, const std::string& secret, const char* key, b
   return {{"name", name}, {"valueFrom", {{"secretKeyRef", reference}}}};
 }
 
-bool uses_tls(const crd::Policy& policy) {
-  return policy.etcd_endpoint.find("http://") == std::string::npos;
-}
-
 Json environment_of(const crd::Policy& policy, const crd::Location& location) {
   const std::string& secret = location.credentials;
   Json variables = {
@@ -89,7 +85,7 @@ Json environment_of(const crd::Policy& policy, const crd::Location& location) {
       from_field("KUBEDR_NAMESPACE", "metadata.namespace"),
       variable("TMPDIR", kDataDir),
   };
-  if (uses_tls(policy)) variables.push_back(variable("ETCD_CREDS_DIR", kEtcdDir));
+  if (crd::uses_tls(policy)) variables.push_back(variable("ETCD_CREDS_DIR", kEtcdDir));
   if (!policy.certs_dir.empty()) {
     variables.push_back(variable("CERTS_SRC_DIR", kCertsDir));
     variables.push_back(variable("CERTS_DEST_DIR", "/data/certificates"));
@@ -113,7 +109,7 @@ Mounts mounts_of(const crd::Policy& policy) {
   Mounts mounts;
   // Sealed packs that S3 cannot take yet: nothing else is ever written.
   mounts.add("target-dir", kDataDir, false, {{"emptyDir", Json::object()}});
-  if (uses_tls(policy)) {
+  if (crd::uses_tls(policy)) {
     constexpr int kOwnerReads = 0400;
     mounts.add("etcd-creds", kEtcdDir, true,
                {{"secret", {{"secretName", policy.etcd_creds}, {"defaultMode", kOwnerReads}}}});

@@ -13,7 +13,7 @@
 //   nightly-backup-cronjob      the CronJob, owned by the policy
 //   nightly-backup-job-04711    a Job that somebody ran by hand
 //
-// source  the KubeDR contract 6; its operator's controllers
+// source   the KubeDR contract 6; its operator's controllers
 namespace kubedr::workflow {
 
 // The label of CronJobs, and of the pods of their Jobs, that says whose they are.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "workflow/steps.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -73,6 +74,15 @@ repo::Lock lock_exclusive(const Services& services, repo::Repository& repository
     return repository.lock_exclusive(services.owner, retry, call);
   };
   return take(services, repository, lock, call);
+}
+
+void release(repo::Lock& lock, const Call& call) {
+  const Afterwards afterwards(call);
+  try {
+    lock.release(afterwards.call());
+  } catch (const Error& error) {
+    log::warn("the lock could not be removed: {}", error.what());
+  }
 }
 
 }  // namespace kubedr::workflow

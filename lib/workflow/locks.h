@@ -19,6 +19,10 @@ bool holder_is_gone(const Services& services, const repo::SavedLock& lock, const
 repo::Lock lock_shared(const Services& services, repo::Repository& repository, const Call& call);
 repo::Lock lock_exclusive(const Services& services, repo::Repository& repository, const Call& call);
 
+// Gives a lock back, also when the call has ended. What it was taken for is done: where it stays,
+// the log says so.
+void release(repo::Lock& lock, const Call& call);
+
 }  // namespace kubedr::workflow
 
 #endif  // KUBEDR_WORKFLOW_LOCKS_H

@@ -1,14 +1,12 @@
 #include "workflow/maintain.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/time.h"
 #include "workflow/locks.h"
+#include "workflow/notes.h"
 #include "workflow/snapshots.h"
-#include "workflow/steps.h"
 
 namespace kubedr::workflow {
 namespace {
@@ -19,16 +17,6 @@ OpenedRepository open_theirs(const Services& services, const Whose& whose, const
   return open_repository(services, location, call, caching);
 }
 
-// Gives a lock back, also when the call has ended; what it was taken for is done.
-void release(repo::Lock& lock, const Call& call) {
-  const Afterwards afterwards(call);
-  try {
-    lock.release(afterwards.call());
-  } catch (const Error& error) {
-    log::warn("the lock could not be removed: {}", error.what());
-  }
-}
-
 // What the records of a location say is in its repository.
 std::vector<std::string> recorded_ids(const Services& services, const crd::Location& location,
                                       const Call& call) {
@@ -37,28 +25,6 @@ std::vector<std::string> recorded_ids(const Services& services, const crd::Locat
     if (record.location == location.ref.name) ids.push_back(std::move(record.snapshot_id));
   }
   return ids;
-}
-
-std::string with_time(const Services& services, const std::string& failure) {
-  return failure.empty() ? "" : format_rfc3339(services.clock.now()) + " " + failure;
-}
-
-// For the next run and for `status`: nothing fails for the want of it.
-template <class Write>
-void write_note(const crd::ObjectRef& ref, const char* what, const Call& call, const Write& write) {
-  const Afterwards afterwards(call);
-  try {
-    write(afterwards.call());
-  } catch (const Error& error) {
-    log::info("{}: {} could not be noted: {}", ref.display(), what, error.what());
-  }
-}
-
-void note(const Services& services, const crd::ObjectRef& ref, const char* annotation,
-          const std::string& text, const Call& call) {
-  write_note(ref, annotation, call, [&](const Call& limited) {
-    services.cluster.annotate(ref, annotation, text, limited);
-  });
 }
 
 }  // namespace
@@ -81,38 +47,6 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
   return report;
 }
 
-void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
-                const Call& call) {
-  if (failure.empty() && location.prune_failure.empty()) return;
-  write_note(location.ref, "how the prune went", call, [&](const Call& limited) {
-    services.cluster.patch_status(location.ref,
-                                  crd::prune_failed_status(with_time(services, failure)), limited);
-  });
-}
-
-void note_retention(const Services& services, const crd::Policy& policy, const std::string& failure,
-                    const std::string& remedy, const Call& call) {
-  if (failure.empty() && policy.retention_failure.empty()) return;
-  const std::string text = failure.empty() ? "" : with_time(services, failure) + "\n" + remedy;
-  note(services, policy.ref, crd::kRetentionFailedAnnotation, text, call);
-}
-
-void note_snapshots(const Services& services, const crd::Policy& policy, std::size_t listed,
-                    const Call& call) {
-  if (policy.snapshots == static_cast<std::int64_t>(listed)) return;
-  note(services, policy.ref, crd::kSnapshotsAnnotation, std::to_string(listed), call);
-}
-
-void clear_noted_snapshots(const Services& services, const Call& call) {
-  try {
-    for (const crd::Policy& policy : services.cluster.policies(call).items) {
-      if (policy.snapshots) note(services, policy.ref, crd::kSnapshotsAnnotation, "", call);
-    }
-  } catch (const Error& error) {
-    log::info("the policies could not be read: {}", error.what());
-  }
-}
-
 PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptions options,
                   const std::function<bool(const repo::PruneFigures&)>& agree, const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
@@ -129,8 +63,7 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
   const crd::Location location =
       location_for(services, request.whose.location, request.whose.policy, call);
   const OpenedStore opened = open_store(services, location, call);
-  repo::Repository repository =
-      repo::Repository::open(*opened.store, opened.password, services.random, call);
+  repo::Repository repository = open_repository_in(opened, services, location, call);
   repo::Lock lock =
       services.no_lock ? repository.unlocked(call) : lock_exclusive(services, repository, call);
   bool reads = false;
@@ -147,7 +80,7 @@ CheckedRepository check(const Services& services, const CheckRequest& request, c
   // Backups wait for the lock; the API server may take its time.
   release(lock, call);
   const crd::LastCheck result{services.clock.now(), checked.report.errors() > 0};
-  note(services, location.ref, crd::kLastCheckAnnotation, crd::to_annotation(result), call);
+  note_check(services, location, result, call);
   return checked;
 }
 

@@ -35,22 +35,6 @@ PruneReport prune_locked(const Services& services, const OpenedRepository& opene
                          const std::function<bool(const repo::PruneFigures&)>& agree,
                          const Call& call);
 
-// Writes down at the location that a prune failed, or, with an empty text, that it did not. Where
-// that is not possible the log says so.
-void note_prune(const Services& services, const crd::Location& location, const std::string& failure,
-                const Call& call);
-
-// The same at the policy of its retention, with what to do.
-void note_retention(const Services& services, const crd::Policy& policy, const std::string& failure,
-                    const std::string& remedy, const Call& call);
-
-// And of how many snapshots of the policy the repository lists: the next listing is compared.
-void note_snapshots(const Services& services, const crd::Policy& policy, std::size_t listed,
-                    const Call& call);
-
-// Takes that back, at every policy, since some were removed on purpose.
-void clear_noted_snapshots(const Services& services, const Call& call);
-
 struct CheckRequest {
   Whose whose;
   repo::ReadData read_data;

@@ -29,10 +29,6 @@ Json policy_object(const std::string& name_space, const NewPolicy& policy) {
           {"spec", spec}};
 }
 
-bool needs_secret(const crd::Policy& policy) {
-  return policy.etcd_endpoint.find("https://") != std::string::npos;
-}
-
 }  // namespace
 
 std::vector<Json> policy_objects(const std::string& name_space, const NewPolicy& policy) {
@@ -44,7 +40,7 @@ CreateReport create_policy(const Services& services, const NewPolicy& policy, co
   const crd::Policy parsed = crd::parse_policy(object);
   static_cast<void>(health::Schedule::parse(parsed.schedule));
   services.cluster.location(parsed.destination, call);
-  if (!policy.etcd_keys && needs_secret(parsed)) {
+  if (!policy.etcd_keys && crd::uses_tls(parsed)) {
     services.cluster.secret(parsed.etcd_creds, parsed.ref.name_space, call);
   }
   if (services.cluster.find_object({crd::kind_name(crd::Kind::policy), policy.name}, call)) {

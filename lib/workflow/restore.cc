@@ -16,6 +16,7 @@
 #include "etcd/verdict.h"
 #include "repo/walk.h"
 #include "workflow/identity.h"
+#include "workflow/locks.h"
 #include "workflow/open.h"
 #include "workflow/steps.h"
 
@@ -223,12 +224,7 @@ RestoreReport restore(const Services& services, const RestoreRequest& request, c
   if (const auto node = find_database(repository, index, chosen.snapshot.tree, held)) {
     verify_database(report, *node, services.progress, held);
   }
-  const Afterwards afterwards(call);
-  try {
-    lock.release(afterwards.call());
-  } catch (const Error& error) {
-    log::warn("the lock could not be removed: {}", error.what());
-  }
+  release(lock, call);
   require_whole(report);
   return report;
 }

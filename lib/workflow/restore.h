@@ -40,8 +40,7 @@ struct RestoreReport {
 // what is whole is in the target then.
 //
 // errors   not_found; usage: a target that holds something, an ambiguous id; corrupt: the digest,
-// or
-//          files and folders, each named; what the repository throws
+//          or files and folders, each named; what the repository throws
 RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call);
 
 // A MetadataRestore carried out: its record's snapshot is restored into its PersistentVolumeClaim,

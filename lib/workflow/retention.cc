@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "workflow/locks.h"
 #include "workflow/maintain.h"
+#include "workflow/notes.h"
 #include "workflow/removal.h"
 #include "workflow/totals.h"
 

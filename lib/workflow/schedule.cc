@@ -63,7 +63,7 @@ void require_what_pods_need(const Services& services, const Wanted& wanted, cons
   }
   static_cast<void>(open_store(services, wanted.location, call));
   const crd::Policy& policy = wanted.policy;
-  if (policy.etcd_endpoint.find("http://") != std::string::npos) return;
+  if (!crd::uses_tls(policy)) return;
   const cluster::SecretData keys =
       services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);
   for (const char* key : {"ca.crt", "client.crt", "client.key"}) {

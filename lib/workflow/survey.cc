@@ -169,38 +169,42 @@ Error not_there(const std::string& text, const std::string& name, const health::
                              : "did you mean \"" + meant + "\"?");
 }
 
+// Once, though it may be asked for twice.
+template <class T>
+void keep(std::vector<const T*>& kept, const T& one) {
+  if (std::find(kept.begin(), kept.end(), &one) == kept.end()) kept.push_back(&one);
+}
+
+template <class T>
+std::vector<T> copied(const std::vector<const T*>& kept) {
+  std::vector<T> copies;
+  for (const T* one : kept) copies.push_back(*one);
+  return copies;
+}
+
 // Keeps what was asked for; a policy brings its location along, which its health depends on.
 void select(health::Fleet& fleet, const std::vector<std::string>& only) {
   if (only.empty()) return;
-  std::vector<crd::Policy> policies;
-  std::vector<health::SeenLocation> locations;
-  const auto keep_location = [&](const health::SeenLocation& seen) {
-    const bool there = std::any_of(locations.begin(), locations.end(), [&](const auto& kept) {
-      return kept.location.ref.name == seen.location.ref.name &&
-             kept.location.ref.name_space == seen.location.ref.name_space;
-    });
-    if (!there) locations.push_back(seen);
-  };
+  std::vector<const crd::Policy*> policies;
+  std::vector<const health::SeenLocation*> locations;
   for (const std::string& text : only) {
     const Selector selector = parse_selector(text);
     bool found = false;
     for (const crd::Policy& policy : fleet.policies) {
       if (selector.kind == crd::Kind::location || policy.ref.name != selector.name) continue;
       found = true;
-      policies.push_back(policy);
-      for (const health::SeenLocation& seen : fleet.locations) {
-        if (seen.location.ref.name == policy.destination) keep_location(seen);
-      }
+      keep(policies, policy);
+      if (const auto* its = health::location_of(fleet, policy)) keep(locations, *its);
     }
     for (const health::SeenLocation& seen : fleet.locations) {
       if (selector.kind == crd::Kind::policy || seen.location.ref.name != selector.name) continue;
       found = true;
-      keep_location(seen);
+      keep(locations, seen);
     }
     if (!found) throw not_there(text, selector.name, fleet);
   }
-  fleet.policies = std::move(policies);
-  fleet.locations = std::move(locations);
+  fleet.policies = copied(policies);
+  fleet.locations = copied(locations);
   fleet.malformed.clear();
 }
 
@@ -269,9 +273,7 @@ void require_etcd_keys(const cluster::SecretData& keys, const std::string& secre
 SeenKeys survey_keys(const Services& services, const crd::Policy& policy, const Call& call) {
   SeenKeys seen;
   // A plain etcd asks for none, and bare backups are told theirs by flags.
-  if (policy.etcd_creds.empty() || policy.etcd_endpoint.find("https://") == std::string::npos) {
-    return seen;
-  }
+  if (policy.etcd_creds.empty() || !crd::uses_tls(policy)) return seen;
   try {
     const cluster::SecretData keys =
         services.cluster.secret(policy.etcd_creds, policy.ref.name_space, call);

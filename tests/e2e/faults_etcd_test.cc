@@ -235,6 +235,16 @@ TEST_CASE("faults: https spoken to an etcd without TLS, and http to one with it"
   policy.check_failure_is_published(http);
 }
 
+TEST_CASE("faults: a policy's endpoint without a scheme is spoken to in TLS, as in operator mode") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const std::string endpoint = fmt::format("127.0.0.1:{}", plane.etcd().port());
+  plane.add_policy("etcd-no-scheme", {{"etcdEndpoint", endpoint}});
+  REQUIRE(plane.kubedr({"init", "etcd-no-scheme"}).ok());
+  const RunResult backup = plane.kubedr({"backup", "etcd-no-scheme", "-o", "json"});
+  CHECK(parsed(backup).at("etcd").at("endpoint") == "https://" + endpoint);
+}
+
 TEST_CASE("faults: one bit flipped in etcd's stream is no backup") {
   const Stored stored;
   ByteProxy proxy(plain_etcd().port());

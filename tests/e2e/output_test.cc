@@ -341,9 +341,12 @@ TEST_CASE("output: what is missing or refused is told by name, with what to do a
   CHECK(has(told({"backup", "-n", "empty"}), "\n  kubectl kubedr policy create makes one; -n "));
 
   plane.add_location("hinted");
-  const std::vector<std::string> ask = {"snapshots", "--location", "hinted"};
-  CHECK(
-      has(told(ask), "\n  kubectl kubedr init hinted makes one; if there was one, check url and "));
+  using Lines = std::vector<std::vector<std::string>>;
+  const Lines ask = {{"snapshots", "--location", "hinted"}, {"check", "--location", "hinted"}};
+  for (const auto& line : ask) {
+    CHECK(has(told(line),
+              "\n  kubectl kubedr init hinted makes one; if there was one, check url and "));
+  }
   REQUIRE(plane.kubedr({"init", "hinted"}).ok());
   const auto change = [&](const Json& values) {
     const Json patch = {{"stringData", values}};
@@ -353,9 +356,31 @@ TEST_CASE("output: what is missing or refused is told by name, with what to do a
   };
   const std::string secret = "secret hinted-creds of namespace kubedr-system\n";
   change({{"restic_repo_password", "another"}});
-  CHECK(has(told(ask), "\n  check restic_repo_password in " + secret));
+  const std::vector<std::string> init = {"init", "hinted", "--if-needed"};
+  for (const auto& line : Lines{ask[0], ask[1], init}) {
+    CHECK(has(told(line), "\n  check restic_repo_password in " + secret));
+  }
   change({{"secret_key", "another-that-is-long"}});
-  CHECK(has(told(ask), "\n  check the access key and the secret key; the keys are in " + secret));
+  for (const auto& line : Lines{ask[0], ask[1], init}) {
+    CHECK(
+        has(told(line), "\n  check the access key and the secret key; the keys are in " + secret));
+  }
+}
+
+TEST_CASE("output: without a cluster no hint names a Secret or a location of one") {
+  const TempDir folder;
+  const std::string repository = (folder / "repository").string();
+  const auto told = [&](const std::string& verb, const std::string& password) {
+    return test::kubedr({verb, "--repo", repository}, {{"RESTIC_PASSWORD", password}}).err;
+  };
+  for (const char* verb : {"snapshots", "check"}) {
+    CHECK(has(told(verb, kPassword), "\n  `init` makes one\n"));
+  }
+  REQUIRE(test::kubedr({"init", "--repo", repository}, {{"RESTIC_PASSWORD", kPassword}}).ok());
+  for (const char* verb : {"snapshots", "check"}) {
+    CHECK(has(told(verb, "another"),
+              "\n  check restic_repo_password in the location's Secret, or RESTIC_PASSWORD\n"));
+  }
 }
 
 TEST_CASE("output: a mistyped name is told what was probably meant") {

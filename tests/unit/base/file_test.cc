@@ -2,36 +2,18 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <string>
 
 #include "base/error.h"
+#include "support/temp_dir.h"
 
 namespace kubedr {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "kubedr-file-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-
-  fs::path path;
-};
+using test::TempDir;
 
 void write_text(const fs::path& path, std::string_view text) {
   FileDescriptor file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC);
@@ -52,8 +34,8 @@ ErrorKind kind_of(const Function& function) {
 }
 
 TEST_CASE("file: a file is read whole, up to the limit and not beyond") {
-  const Folder folder;
-  const fs::path path = folder.path / "file";
+  const TempDir folder;
+  const fs::path path = folder / "file";
   write_text(path, "0123456789");
   CHECK(as_text(read_file(path, 10)) == "0123456789");
   CHECK(as_text(read_file(path, 1000)) == "0123456789");
@@ -68,8 +50,8 @@ TEST_CASE("file: one that does not tell its size is read all the same") {
 }
 
 TEST_CASE("file: a missing file is not_found and the error names it") {
-  const Folder folder;
-  const fs::path path = folder.path / "missing";
+  const TempDir folder;
+  const fs::path path = folder / "missing";
   try {
     open_file(path, O_RDONLY);
     FAIL("it is not there");
@@ -77,12 +59,12 @@ TEST_CASE("file: a missing file is not_found and the error names it") {
     CHECK(error.kind() == ErrorKind::not_found);
     CHECK(std::string(error.what()) == path.string() + ": open: No such file or directory");
   }
-  CHECK(kind_of([&] { read_file(folder.path, 100); }) == ErrorKind::usage);
+  CHECK(kind_of([&] { read_file(folder.path(), 100); }) == ErrorKind::usage);
 }
 
 TEST_CASE("file: reading stops at the end and says how much there was") {
-  const Folder folder;
-  const fs::path path = folder.path / "file";
+  const TempDir folder;
+  const fs::path path = folder / "file";
   write_text(path, "abc");
   const FileDescriptor file = open_file(path, O_RDONLY);
   Bytes buffer(10);
@@ -91,8 +73,8 @@ TEST_CASE("file: reading stops at the end and says how much there was") {
 }
 
 TEST_CASE("file: a descriptor is closed once, by its last owner") {
-  const Folder folder;
-  FileDescriptor first = open_file(folder.path / "file", O_WRONLY | O_CREAT);
+  const TempDir folder;
+  FileDescriptor first = open_file(folder / "file", O_WRONLY | O_CREAT);
   const int number = first.get();
   {
     const FileDescriptor second(std::move(first));

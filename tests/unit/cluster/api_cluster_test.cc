@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
 
 namespace kubedr::cluster {
 namespace {

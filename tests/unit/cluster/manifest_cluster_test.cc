@@ -1,48 +1,21 @@
 #include "cluster/manifest_cluster.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/error.h"
 #include "base/hex.h"
+#include "support/temp_dir.h"
 
 namespace kubedr::cluster {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A folder for one test, gone with it.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "kubedr-manifest-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) FAIL("no temporary folder");
-    path_ = name;
-  }
-
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  fs::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
-    return path_ / name;
-  }
-
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+using test::TempDir;
 
 const SystemClock system_clock;
 const Call call(system_clock);
@@ -81,14 +54,14 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-ManifestCluster read(const Folder& folder) {
+ManifestCluster read(const TempDir& folder) {
   return {{folder.path()}, "ns", system_clock};
 }
 
 }  // namespace
 
 TEST_CASE("a folder's manifests are read, JSON too, and other files left alone") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("b.yml", location("name: l2"));
   folder.write("a.yaml", location("name: l1, namespace: ns") + "---\n" +
                              policy("p", "destination: l1, schedule: '@daily'"));
@@ -105,7 +78,7 @@ TEST_CASE("a folder's manifests are read, JSON too, and other files left alone")
 }
 
 TEST_CASE("a List is taken apart; kinds and groups of others are left out") {
-  const Folder folder;
+  const TempDir folder;
   const fs::path file = folder.write(
       "list.yaml",
       "apiVersion: v1\nkind: List\nitems:\n"
@@ -119,7 +92,7 @@ TEST_CASE("a List is taken apart; kinds and groups of others are left out") {
 }
 
 TEST_CASE("objects of another namespace are left out, and the error says where one is") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l, namespace: elsewhere"));
   ManifestCluster cluster = read(folder);
   CHECK(cluster.locations(call).items.empty());
@@ -129,7 +102,7 @@ TEST_CASE("objects of another namespace are left out, and the error says where o
 }
 
 TEST_CASE("a name that is not there comes with those that are, and a guess") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: local-minio") + "---\n" + location("name: offsite"));
   ManifestCluster cluster = read(folder);
   const Error error = failure([&] { cluster.location("local-mino", call); });
@@ -142,7 +115,7 @@ TEST_CASE("a name that is not there comes with those that are, and a guess") {
 }
 
 TEST_CASE("the same object twice is an error that names both files") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l"));
   folder.write("b.yaml", location("name: l, namespace: ns"));
   const Error error = failure([&] { read(folder); });
@@ -152,7 +125,7 @@ TEST_CASE("the same object twice is an error that names both files") {
 }
 
 TEST_CASE("the same name in two namespaces is no duplicate") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l") + "---\n" + location("name: l, namespace: other"));
   CHECK(read(folder).locations(call).items.size() == 1);
 }
@@ -172,7 +145,7 @@ TEST_CASE("files that are no manifests are refused with their place") {
       {"kind: Secret\napiVersion: v1\n", "secret: metadata.name: required"},
   };
   for (const Case& one : cases) {
-    const Folder folder;
+    const TempDir folder;
     folder.write("x.yaml", one.text);
     const Error error = failure([&] { read(folder); });
     INFO(error.what());
@@ -182,14 +155,14 @@ TEST_CASE("files that are no manifests are refused with their place") {
 }
 
 TEST_CASE("a file that is not there and a folder without manifests are not found") {
-  const Folder folder;
+  const TempDir folder;
   CHECK(failure([&] { read(folder); }).kind() == ErrorKind::not_found);
-  CHECK(failure([&] { ManifestCluster({folder.path() / "no.yaml"}, "ns", system_clock); }).kind() ==
+  CHECK(failure([&] { ManifestCluster({folder / "no.yaml"}, "ns", system_clock); }).kind() ==
         ErrorKind::not_found);
 }
 
 TEST_CASE("lists name malformed objects; asking for one throws") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", policy("good", "destination: l, schedule: x") + "---\n" +
                              policy("bad", "schedule: x"));
   ManifestCluster cluster = read(folder);
@@ -201,7 +174,7 @@ TEST_CASE("lists name malformed objects; asking for one throws") {
 }
 
 TEST_CASE("a Secret's data is decoded, and stringData wins over it") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", secret("data: {a: YWJj, b: 'YWJjCg==', c: ''}\nstringData: {a: plain}\n"));
   const SecretData data = read(folder).secret("creds", "ns", call);
   CHECK(data.at("a").reveal() == "plain");
@@ -212,7 +185,7 @@ TEST_CASE("a Secret's data is decoded, and stringData wins over it") {
 TEST_CASE("a damaged Secret is refused without showing anything of it") {
   for (const char* fields :
        {"data: {k: 'hush-hush!'}\n", "stringData: {k: 424242}\n", "data: hush\n"}) {
-    const Folder folder;
+    const TempDir folder;
     folder.write("a.yaml", secret(fields));
     ManifestCluster cluster = read(folder);
     const Error error = failure([&] { cluster.secret("creds", "ns", call); });
@@ -225,7 +198,7 @@ TEST_CASE("a damaged Secret is refused without showing anything of it") {
 }
 
 TEST_CASE("what would be written is collected and shows in later reads") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l"));
   ManifestCluster cluster = read(folder);
   const crd::ObjectRef ref = cluster.location("l", call).ref;
@@ -254,7 +227,7 @@ TEST_CASE("what would be written is collected and shows in later reads") {
 }
 
 TEST_CASE("a record that is there with another content is a conflict") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l"));
   ManifestCluster cluster = read(folder);
   cluster.create_record("p", "l", "83a71b2c", call);
@@ -263,7 +236,7 @@ TEST_CASE("a record that is there with another content is a conflict") {
 }
 
 TEST_CASE("a status of an object that is not there is an error") {
-  const Folder folder;
+  const TempDir folder;
   folder.write("a.yaml", location("name: l"));
   ManifestCluster cluster = read(folder);
   const crd::ObjectRef ref{crd::Kind::policy, "p", "ns", "", ""};
@@ -273,7 +246,7 @@ TEST_CASE("a status of an object that is not there is an error") {
 }
 
 TEST_CASE("objects that would be made, changed and deleted show in later reads") {
-  const Folder folder;
+  const TempDir folder;
   ManifestCluster cluster({folder.write("a.yaml", location("name: l"))}, "ns", system_clock);
   const ObjectName name{"CronJob", "c"};
   CHECK_FALSE(cluster.find_object(name, call));

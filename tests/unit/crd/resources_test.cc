@@ -67,7 +67,6 @@ TEST_CASE("a captured policy is read with its figures") {
   CHECK(policy.created == parse_time("2026-11-22T21:54:31Z"));
   CHECK(policy.status.backup_status == "Failed");
   CHECK(policy.status.snapshot_id == "ae3dcb01");
-  CHECK(policy.status.mbr_name.empty());
   CHECK(policy.status.data_added == 355466);
   CHECK(policy.status.total_duration_secs == "0.231577967");
 }
@@ -80,6 +79,19 @@ TEST_CASE("a policy without the optional fields has the webhook's defaults") {
   CHECK(policy.retain_num_backups == 120);
   CHECK_FALSE(policy.suspend);
   CHECK(policy.certs_dir.empty());
+}
+
+TEST_CASE("a policy's etcd speaks TLS unless each of its endpoints says that it does not") {
+  Policy policy;
+  CHECK(uses_tls(policy));
+  for (const char* list : {"10.0.0.5:2379", "https://a:2379,http://b:2379", "http://a:1, b:2"}) {
+    policy.etcd_endpoint = list;
+    CHECK_MESSAGE(uses_tls(policy), policy.etcd_endpoint);
+  }
+  for (const char* list : {"http://a:2379", "http://a:2379, http://b:2379,"}) {
+    policy.etcd_endpoint = list;
+    CHECK_MESSAGE(!uses_tls(policy), policy.etcd_endpoint);
+  }
 }
 
 TEST_CASE("retainNumBackups 0 means the default") {

@@ -6,7 +6,7 @@
 #include <protozero/pbf_writer.hpp>
 
 #include "base/error.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
 
 namespace kubedr::etcd {
 namespace {

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
 
 namespace kubedr::http {
 namespace {

@@ -1,25 +1,23 @@
 #include "kube/client.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
+#include "support/temp_dir.h"
 
 namespace kubedr::kube {
 namespace {
 
 using test::Peer;
 using test::Responder;
+using test::TempDir;
 
 // Sleeping moves it and returns at once.
 class JumpingClock final : public Clock {
@@ -147,16 +145,13 @@ TEST_CASE("impersonation is sent with every group") {
 }
 
 TEST_CASE("a token file is read again as it ages, and at once when its token is refused") {
-  std::string file = (std::filesystem::temp_directory_path() / "kubedr-token-XXXXXX").string();
-  const int fd = mkstemp(file.data());
-  REQUIRE(fd >= 0);
-  close(fd);
-  const auto write = [&](const char* token) { std::ofstream(file) << token << "\n"; };
+  const TempDir folder;
+  const auto write = [&](const std::string& token) { folder.write("token", token + "\n"); };
   const std::string ok = answer("200 OK", "{}");
   Fixture fixture({ok, ok, ok, answer("401 Unauthorized", "{}"), ok});
   Config config;
   config.server = fixture.server.responder.url("");
-  config.token_file = file;
+  config.token_file = folder / "token";
   Client client(config, "kubectl-kubedr/1.2", {}, fixture.clock);
   const auto get = [&] { client.get("/api/v1/x", {}, fixture.call()); };
   const auto sent = [&](std::size_t i, const char* token) {
@@ -175,7 +170,6 @@ TEST_CASE("a token file is read again as it ages, and at once when its token is 
   CHECK(sent(2, "two"));
   CHECK(sent(3, "two"));
   CHECK(sent(4, "three"));
-  std::filesystem::remove(file);
 }
 
 TEST_CASE("a refusal that other credentials would not change comes after one request") {

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
-#include "unit/http/responder.h"
+#include "support/responder.h"
 
 namespace kubedr::kube {
 namespace {

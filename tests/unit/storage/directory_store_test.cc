@@ -2,12 +2,12 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <vector>
 
 #include "base/error.h"
+#include "support/temp_dir.h"
 #include "unit/storage/stores.h"
 
 namespace kubedr::storage {
@@ -16,21 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct World {
-  World() {
-    std::string pattern = (fs::temp_directory_path() / "kubedr-store-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    folder = pattern;
-  }
-
-  World(const World&) = delete;
-  World& operator=(const World&) = delete;
-
-  ~World() {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-
-  fs::path folder;
+  test::TempDir folder;
   StillClock clock;
   Call call{clock};
   SystemRandom random;
@@ -77,7 +63,7 @@ TEST_CASE("directory store: creation makes restic's folders, 0700, and just once
 
 TEST_CASE("directory store: a saved file is 0400 and alone in its folder") {
   World world;
-  DirectoryStore store(world.folder, world.random);
+  DirectoryStore store(world.folder.path(), world.random);
   store.create(world.call);
   for (const SaveMode mode : {SaveMode::replace, SaveMode::create_only}) {
     const FileName name = name_of(FileKind::key, mode == SaveMode::replace ? "a" : "b");
@@ -94,7 +80,7 @@ TEST_CASE("directory store: a saved file is 0400 and alone in its folder") {
 
 TEST_CASE("directory store: a save that fails leaves nothing behind") {
   World world;
-  DirectoryStore store(world.folder, world.random);
+  DirectoryStore store(world.folder.path(), world.random);
   store.create(world.call);
   const FileName taken = name_of(FileKind::config, "");
   save_text(store, taken, "first", SaveMode::create_only, world.call);
@@ -105,13 +91,13 @@ TEST_CASE("directory store: a save that fails leaves nothing behind") {
   CHECK(kind_of([&] { save_text(store, blocked, "x", SaveMode::replace, world.call); }) ==
         ErrorKind::failed);
   CHECK(load_text(store, taken, world.call) == "first");
-  CHECK(count(world.folder) == 6);
+  CHECK(count(world.folder.path()) == 6);
   CHECK(count(world.folder / "index") == 1);
 }
 
 TEST_CASE("directory store: a folder that went missing is empty, and made again by a save") {
   World world;
-  DirectoryStore store(world.folder, world.random);
+  DirectoryStore store(world.folder.path(), world.random);
   store.create(world.call);
   const FileName name = name_of(FileKind::pack, "pack");
   fs::remove_all(world.folder / "data");
@@ -127,7 +113,7 @@ TEST_CASE("directory store: a folder that went missing is empty, and made again 
 
 TEST_CASE("directory store: leftovers, strangers and packs in a wrong folder are not listed") {
   World world;
-  DirectoryStore store(world.folder, world.random);
+  DirectoryStore store(world.folder.path(), world.random);
   store.create(world.call);
   const FileName name = name_of(FileKind::pack, "pack");
   save_text(store, name, "pack", SaveMode::replace, world.call);

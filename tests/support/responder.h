@@ -1,5 +1,5 @@
-#ifndef KUBEDR_TESTS_UNIT_HTTP_RESPONDER_H
-#define KUBEDR_TESTS_UNIT_HTTP_RESPONDER_H
+#ifndef KUBEDR_SUPPORT_RESPONDER_H
+#define KUBEDR_SUPPORT_RESPONDER_H
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -150,4 +150,4 @@ class Responder {
 
 }  // namespace kubedr::test
 
-#endif  // KUBEDR_TESTS_UNIT_HTTP_RESPONDER_H
+#endif  // KUBEDR_SUPPORT_RESPONDER_H
