@@ -81,8 +81,8 @@ class Counted {
 
 // What verbs have in common. A list has a thousand files.
 constexpr std::size_t kList = 1;
-constexpr std::size_t kOpen = 3;  // the config, the list of keys, the key
-constexpr std::size_t kLock = 4;  // the locks there are, ours, the locks again; ours away
+constexpr std::size_t kOpen = 3;        // the config, the list of keys, the key
+constexpr std::size_t kLock = 4;        // the locks there are, ours, the locks again; ours away
 constexpr std::size_t kLookAtLock = 1;  // before something is named or deleted
 constexpr std::size_t kTreePack = 2;    // its size, then all of it, to be kept
 
