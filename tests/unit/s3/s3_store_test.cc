@@ -155,7 +155,7 @@ TEST_CASE("S3 store: the region is us-east-1, and asked for once where that is r
     const std::vector<std::string> requests = server.requests();
     REQUIRE(requests.size() == 3);
     CHECK(has(requests[1], "GET /bucket/?location= HTTP"));
-    CHECK(has(requests[2], "GET /bucket/config HTTP"));
+    CHECK_MESSAGE(has(requests[2], "GET /bucket/prefix/config HTTP"), requests[2]);
   }
   SUBCASE("a server that is busy has not said yes") {
     const Responder server(
