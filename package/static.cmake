@@ -1,16 +1,16 @@
-# For a program that needs no library of the machine it runs on: Debian's archives in place of its shared libraries, and
-# what package/libraries makes where Debian's brings along what we never use, or has no archive. Read before the packages
-# are looked for.
+# For a program that needs no library of the machine it runs on: archives in place of shared libraries, all from the root
+# folder that package/libraries makes. Read before the packages are looked for.
 set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
 set(OPENSSL_USE_STATIC_LIBS ON)
 set(CURL_NO_CURL_CMAKE ON)
-add_link_options(-static-pie)
+# A compiler looks into the folders beside its own before those of the root folder; -B comes first.
+add_link_options(-static-pie -B${CMAKE_SYSROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/)
 
 find_library(KUBEDR_NGHTTP2 nghttp2 REQUIRED)
 find_library(KUBEDR_CARES cares REQUIRED)
 find_library(KUBEDR_ZLIB z REQUIRED)
 find_library(KUBEDR_YAML_ARCHIVE yaml-cpp REQUIRED)
-find_path(KUBEDR_HTTPLIB_INCLUDE httplib.h PATHS ${CURL_ROOT}/include NO_DEFAULT_PATH REQUIRED)
+find_path(KUBEDR_HTTPLIB_INCLUDE httplib.h REQUIRED)
 
 # fmt and spdlog come as shared libraries only, and as headers.
 function(kubedr_use_archives)
