@@ -274,7 +274,7 @@ std::string form_escape(std::string_view text) {
 Secret basic(const OidcConfig& config) {
   std::string pair =
       form_escape(config.client_id) + ":" + form_escape(config.client_secret.reveal());
-  const Secret value("Basic " + to_base64(as_bytes(pair)));
+  Secret value("Basic " + to_base64(as_bytes(pair)));
   wipe(pair.data(), pair.size());
   return value;
 }

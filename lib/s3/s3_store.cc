@@ -66,7 +66,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
 
 // For messages: eight digits of an id are enough to find it.
 std::string short_path(const FileName& name) {
-  const std::string path = name.path();
+  std::string path = name.path();
   if (name.id.empty()) return path;
   return path.substr(0, path.size() - name.id.size() + 8) + "..";
 }
@@ -395,7 +395,12 @@ struct S3Store::Impl {
     ask.query = {{"location", ""}};
     const std::string known = known_region();
     http::Response response = send_to(ask, known.empty() ? kDefaultRegion : known, call);
-    if (is_success(response) && known.empty()) learn_region(parse_location(response.body));
+    if (!known_region().empty()) return response;
+    if (is_success(response)) {
+      learn_region(parse_location(response.body));
+    } else if (!is_transient(response.status, verdict_of(response).code)) {
+      learn_region(kDefaultRegion);  // who does not say is taken for one that does not care
+    }
     return response;
   }
 
@@ -465,13 +470,11 @@ struct S3Store::Impl {
     region_ = region;
   }
 
-  // A server that does not say is taken for one that does not care.
   std::string ask_for_region(const Call& call) {
     const http::Response response = locate(call);
     if (is_transient(response.status, verdict_of(response).code)) {
       refuse(response, "find bucket " + options.address.bucket, clock.now());
     }
-    if (known_region().empty()) learn_region(kDefaultRegion);
     return known_region();
   }
 

@@ -425,7 +425,7 @@ TEST_CASE("generations: more text than a status takes is shortened, not lost") {
     CHECK(said.size() <= limits::kStatusMessage);
     CHECK(said.size() > 100);
     CHECK(has(said, part.substr(0, 3)));
-    CHECK(plane.kubedr({"init", "talkative"}).exit.code == 21);
+    check_failed(plane.kubedr({"init", "talkative"}), 21, "AccessDenied");
     const Json status = plane.get("backuplocation", "talkative").at("status");
     CHECK(status.at("initStatus") == "Failed");
     CHECK(has(status.at("initErrorMessage").get<std::string>(), "AccessDenied"));

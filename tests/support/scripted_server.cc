@@ -250,7 +250,10 @@ void ScriptedServer::serve(Link& link) {
       const std::lock_guard guard(mutex_);
       requests_.push_back(request);
     }
-    const std::string answer = script_(request);
+    std::string answer = script_(request);
+    // A HEAD's has no body: one would be taken for the next answer.
+    if (request.line.starts_with("HEAD ") && !answer.empty())
+      answer.resize(answer.find("\r\n\r\n") + 4);
     if (answer.empty() || !link.write(answer)) return;
   }
 }
