@@ -2,10 +2,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hex.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "http/authorization.h"
 
 namespace kubedr::kube {
 namespace {
@@ -56,8 +56,7 @@ Secret Credentials::authorization(const Call& call) {
   }
   if (!config_.token.empty()) return bearer(config_.token);
   if (config_.username.empty()) return {};
-  const std::string pair = config_.username + ":" + std::string(config_.password.reveal());
-  return Secret("Basic " + to_base64(as_bytes(pair)));
+  return http::basic_authorization(config_.username, config_.password);
 }
 
 bool Credentials::take_certificate(http::Tls& tls, const Call& call) {

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/yaml.h"
+#include "http/authorization.h"
 #include "http/client.h"
 #include "http/url.h"
 
@@ -271,14 +272,6 @@ std::string form_escape(std::string_view text) {
   return escaped;
 }
 
-Secret basic(const OidcConfig& config) {
-  std::string pair =
-      form_escape(config.client_id) + ":" + form_escape(config.client_secret.reveal());
-  Secret value("Basic " + to_base64(as_bytes(pair)));
-  wipe(pair.data(), pair.size());
-  return value;
-}
-
 enum class ClientIn { header, body };
 
 Secret refresh_form(const OidcConfig& config, ClientIn place) {
@@ -304,7 +297,10 @@ http::Response ask_for_tokens(http::Client& client, const std::string& url,
   request.headers = {{"Content-Type", "application/x-www-form-urlencoded"},
                      {"Accept", "application/json"}};
   request.max_body = limits::kSecretBytes;
-  if (place == ClientIn::header) request.authorization = basic(config);
+  if (place == ClientIn::header) {
+    request.authorization = http::basic_authorization(
+        form_escape(config.client_id), Secret(form_escape(config.client_secret.reveal())));
+  }
   const Secret form = refresh_form(config, place);
   request.body = as_bytes(form.reveal());
   return send(client, request, call);
