@@ -100,8 +100,10 @@ void count_requests(EtcdServer& etcd, Load& load, const S3Server& s3) {
   Contest contest(etcd, s3, &proxy);
   contest.init();
   for (const char* when : {"first", "later"}) {
-    fmt::print("{}: {} requests by etcdctl + restic 0.18, {} by kubectl-kubedr\n", when,
-               contest.their_backup(nullptr).requests, contest.our_backup().requests);
+    const std::size_t theirs = contest.their_backup(nullptr).requests;
+    const std::size_t ours = contest.our_backup().requests;
+    fmt::print("{}: {} requests by etcdctl + restic 0.18, {} by kubectl-kubedr\n", when, theirs,
+               ours);
     load.hour();
   }
 }

@@ -251,10 +251,10 @@ void ScriptedServer::serve(Link& link) {
       requests_.push_back(request);
     }
     std::string answer = script_(request);
+    if (answer.empty()) return;
     // A HEAD's has no body: one would be taken for the next answer.
-    if (request.line.starts_with("HEAD ") && !answer.empty())
-      answer.resize(answer.find("\r\n\r\n") + 4);
-    if (answer.empty() || !link.write(answer)) return;
+    if (request.line.starts_with("HEAD ")) answer.resize(answer.find("\r\n\r\n") + 4);
+    if (!link.write(answer)) return;
   }
 }
 
