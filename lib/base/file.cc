@@ -24,6 +24,9 @@ ErrorKind kind_of_errno(int number) {
 const char* hint_of_errno(int number) {
   if (number == ENOSPC || number == EDQUOT) return "make room there, then start again";
   if (number == EACCES || number == EPERM) return "check who owns it, and its mode";
+  if (number == EEXIST) return "something else is there already: name another path";
+  if (number == ENOTDIR) return "a file stands where a folder must be: name another path";
+  if (number == EROFS) return "that file system is read-only: name another path";
   return "";
 }
 
@@ -109,6 +112,31 @@ void write_full(int fd, ByteView bytes, const std::filesystem::path& name) {
   }
 }
 
+std::size_t read_full_at(int fd, std::span<std::uint8_t> buffer, std::uint64_t offset,
+                         const std::filesystem::path& name) {
+  std::size_t have = 0;
+  while (have < buffer.size()) {
+    const ssize_t got =
+        ::pread(fd, buffer.data() + have, buffer.size() - have, static_cast<off_t>(offset + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_errno(name, "read");
+    if (got == 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  return have;
+}
+
+void write_full_at(int fd, ByteView bytes, std::uint64_t offset,
+                   const std::filesystem::path& name) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throw_errno(name, "write");
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    offset += static_cast<std::uint64_t>(put);
+  }
+}
+
 void sync_file(int fd, const std::filesystem::path& name) {
   if (::fsync(fd) != 0) throw_errno(name, "fsync");
 }
@@ -159,6 +187,19 @@ void TemporaryFile::create(const std::filesystem::path& target) {
   }
   if (errno == EEXIST) throw Error(ErrorKind::exists, target.string() + ": already there");
   throw_errno(target, "link into place");
+}
+
+bool make_folders(const std::filesystem::path& folder, unsigned mode) {
+  if (::mkdir(folder.c_str(), mode) == 0) return true;
+  if (errno == ENOENT && folder.has_parent_path() && folder.parent_path() != folder) {
+    make_folders(folder.parent_path(), mode);
+    if (::mkdir(folder.c_str(), mode) == 0) return true;
+  }
+  std::error_code ignored;
+  const int number = errno;
+  if (number == EEXIST && std::filesystem::is_directory(folder, ignored)) return false;
+  errno = number;
+  throw_errno(folder, "make folder");
 }
 
 void sync_directory(const std::filesystem::path& path) {

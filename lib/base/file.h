@@ -47,6 +47,12 @@ Bytes read_file(const std::filesystem::path& path, std::size_t limit);
 // Bytes read, fewer than asked only at the end of the file.
 std::size_t read_full(int fd, std::span<std::uint8_t> buffer, const std::filesystem::path& name);
 void write_full(int fd, ByteView bytes, const std::filesystem::path& name);
+
+// The same at an offset of the file, whatever its position.
+std::size_t read_full_at(int fd, std::span<std::uint8_t> buffer, std::uint64_t offset,
+                         const std::filesystem::path& name);
+void write_full_at(int fd, ByteView bytes, std::uint64_t offset, const std::filesystem::path& name);
+
 void sync_file(int fd, const std::filesystem::path& name);
 
 // A file on its way to its name: whole when it gets there, and gone with this if it does not.
@@ -79,6 +85,11 @@ class TemporaryFile {
   FileDescriptor fd_;
   bool renamed_ = false;
 };
+
+// mkdir(2) of a folder and of those above it that are missing. True if anything was made.
+//
+// errors   denied, not_found, failed: something else is in the way
+bool make_folders(const std::filesystem::path& folder, unsigned mode);
 
 // Makes a rename or unlink in this folder last.
 void sync_directory(const std::filesystem::path& path);

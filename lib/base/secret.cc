@@ -12,6 +12,11 @@ void wipe(void* data, std::size_t size) noexcept {
 
 Secret::Secret(std::string_view text) : text_(text) {}
 
+Secret::Secret(std::string&& text) : text_(text) {
+  wipe(text.data(), text.size());
+  text.clear();
+}
+
 Secret& Secret::operator=(const Secret& other) {
   if (this != &other) *this = Secret(other);
   return *this;
@@ -34,6 +39,15 @@ Secret& Secret::operator=(Secret&& other) noexcept {
 
 Secret::~Secret() {
   wipe(text_.data(), text_.size());
+}
+
+Secret concat(std::initializer_list<std::string_view> parts) {
+  std::size_t size = 0;
+  for (const std::string_view part : parts) size += part.size();
+  std::string text;
+  text.reserve(size);
+  for (const std::string_view part : parts) text += part;
+  return Secret(std::move(text));
 }
 
 Secret Secret::trimmed() const {

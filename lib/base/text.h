@@ -1,7 +1,9 @@
 #ifndef KUBEDR_BASE_TEXT_H
 #define KUBEDR_BASE_TEXT_H
 
+#include <charconv>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +14,15 @@ std::string_view trim(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string to_lower(std::string_view text);
+
+// The number that the whole of a text is, without blanks or a plus.
+template <class Number>
+std::optional<Number> parse_number(std::string_view text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
 
 // "512 B", "1.5 KiB", "84.2 MiB": three significant digits at the most, binary units.
 std::string human_size(std::uint64_t bytes);

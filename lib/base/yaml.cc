@@ -18,10 +18,6 @@
 namespace kubedr {
 namespace {
 
-// yaml-cpp shares the nodes of an alias; as JSON each use is a copy. Nine lines of aliases to
-// aliases would make a billion.
-constexpr std::size_t kMaxNodes = 200'000;
-
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -102,13 +98,15 @@ std::optional<Json> number_of(std::string_view text) {
 
 constexpr char kMend[] = "correct the file at that line";
 
+// yaml-cpp shares the nodes of an alias; as JSON each use is a copy. Nine lines of aliases to
+// aliases would make a billion, and one long text does with few of them.
 class Converter {
  public:
   explicit Converter(std::string_view where) : where_(where) {}
 
   Json convert(const YAML::Node& node, std::size_t depth) {
     if (depth > limits::kJsonDepth) fail(node, "nested too deeply");
-    if (++nodes_ > kMaxNodes) fail(node, "too many values or aliases");
+    if (++values_ > limits::kYamlValues) fail(node, "too many values or aliases");
     switch (node.Type()) {
     case YAML::NodeType::Map:
       return map(node, depth);
@@ -129,6 +127,14 @@ class Converter {
                 kMend);
   }
 
+  // Before it is copied.
+  const std::string& text_of(const YAML::Node& node) {
+    const std::string& text = node.Scalar();
+    text_bytes_ += text.size();
+    if (text_bytes_ > limits::kYamlText) fail(node, "too much text, or too many aliases of it");
+    return text;
+  }
+
   Json sequence(const YAML::Node& node, std::size_t depth) {
     Json array = Json::array();
     for (const YAML::Node& item : node) array.push_back(convert(item, depth + 1));
@@ -140,7 +146,7 @@ class Converter {
     std::vector<YAML::Node> merged;
     for (const auto& entry : node) {
       if (!entry.first.IsScalar() && !entry.first.IsNull()) fail(entry.first, "a key must be text");
-      const std::string key = entry.first.IsNull() ? "null" : entry.first.Scalar();
+      const std::string key = entry.first.IsNull() ? "null" : text_of(entry.first);
       if (key == "<<" && entry.first.Tag() == "?") {
         merged.push_back(entry.second);
         continue;
@@ -169,9 +175,9 @@ class Converter {
     }
   }
 
-  Json scalar(const YAML::Node& node) const {
+  Json scalar(const YAML::Node& node) {
     const std::string& tag = node.Tag();
-    const std::string& text = node.Scalar();
+    const std::string& text = text_of(node);
     if (tag == "!" || tag == "tag:yaml.org,2002:str") return text;
     const bool plain = tag == "?" || tag.empty() ||
                        is_one_of(tag, {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float",
@@ -186,7 +192,8 @@ class Converter {
   }
 
   const std::string where_;
-  std::size_t nodes_ = 0;
+  std::size_t values_ = 0;
+  std::size_t text_bytes_ = 0;
 };
 
 void take_apart(Json document, std::vector<Json>& documents) {

@@ -44,6 +44,22 @@ TEST_CASE("file: a file is read whole, up to the limit and not beyond") {
   CHECK(read_file(path, 0).empty());
 }
 
+TEST_CASE("file: bytes at an offset are written and read wherever the file stands") {
+  const TempDir folder;
+  const fs::path path = folder / "file";
+  const FileDescriptor file = open_file(path, O_RDWR | O_CREAT);
+  write_full_at(file.get(), as_bytes("world"), 6, path);
+  write_full_at(file.get(), as_bytes("hello "), 0, path);
+  Bytes bytes(5);
+  CHECK(read_full_at(file.get(), bytes, 6, path) == 5);
+  CHECK(as_text(bytes) == "world");
+  CHECK(read_full_at(file.get(), bytes, 8, path) == 3);
+  CHECK(read_full_at(file.get(), bytes, 100, path) == 0);
+  CHECK(as_text(read_file(path, 100)) == "hello world");
+  CHECK(kind_of([&] { read_full_at(-1, bytes, 0, path); }) == ErrorKind::failed);
+  CHECK(kind_of([&] { write_full_at(-1, bytes, 0, path); }) == ErrorKind::failed);
+}
+
 TEST_CASE("file: one that does not tell its size is read all the same") {
   CHECK(read_file("/proc/self/status", 1 << 20).size() > 100);
   CHECK(kind_of([] { read_file("/dev/zero", 1000); }) == ErrorKind::usage);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,23 @@ TEST_CASE("secret: moving a short text leaves none of its bytes in the old objec
   const std::string_view left(reinterpret_cast<const char*>(memory), sizeof memory);
   CHECK(left.find("hunter2") == std::string_view::npos);
   first->~Secret();
+}
+
+TEST_CASE("secret: the text that one is made of is wiped, also where it was short") {
+  for (const std::size_t size : {std::size_t{7}, std::size_t{70}}) {
+    CAPTURE(size);
+    std::string text(size, 'x');
+    const char* const there = text.data();
+    const Secret secret(std::move(text));
+    CHECK(secret.reveal() == std::string(size, 'x'));
+    CHECK(text.empty());  // NOLINT(bugprone-use-after-move): that is what is tested
+    CHECK(std::string_view(there, size).find('x') == std::string_view::npos);
+  }
+}
+
+TEST_CASE("secret: one made of several texts") {
+  CHECK(concat({"Bearer ", Secret("t").reveal(), ""}).reveal() == "Bearer t");
+  CHECK(concat({}).empty());
 }
 
 TEST_CASE("secret: destruction leaves none of its bytes behind") {

@@ -89,6 +89,24 @@ TEST_CASE("yaml: a billion laughs are not built") {
   CHECK(failure(text).find("too many values or aliases") != std::string::npos);
 }
 
+TEST_CASE("yaml: one long text, or key, is not copied for each of many aliases") {
+  const auto uses = [](std::size_t count) {
+    std::string text = "b: [*a";
+    for (std::size_t i = 1; i < count; ++i) text += ",*a";
+    return text + "]\n";
+  };
+  constexpr const char* kRefusal = "too much text, or too many aliases of it";
+  const std::string long_text(3'900'000, 'x');
+  CHECK(failure("a: &a " + long_text + "\n" + uses(30'000)).find(kRefusal) != std::string::npos);
+  CHECK(failure("a: &a {" + std::string(1000, 'x') + ": 1}\n" + uses(30'000)).find(kRefusal) !=
+        std::string::npos);
+  CHECK(failure("a: &a {k: " + long_text +
+                "}\nb:\n- {<<: *a}\n- {<<: *a}\n- {<<: *a}\n"
+                "- {<<: *a}\n- {<<: *a}\n")
+            .find(kRefusal) != std::string::npos);
+  CHECK(only("a: &a " + long_text + "\n" + uses(3))["b"][2] == long_text);
+}
+
 TEST_CASE("yaml: deep nesting and a value that contains itself are refused") {
   CHECK(failure(std::string(100, '[') + std::string(100, ']')).find("nested too deeply") !=
         std::string::npos);
