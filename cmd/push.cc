@@ -15,17 +15,30 @@ namespace {
 
 constexpr int kTries = 3;
 constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kLongestPause{10};  // nobody waits longer for a backup's metrics
 constexpr std::chrono::seconds kTimeout{10};
 
-Error push_failure(const std::string& where, const http::Response& response) {
+Error push_failure(const std::string& where, const http::Response& response, WallTime now) {
   ErrorKind kind = ErrorKind::failed;
   if (response.status == 401 || response.status == 403) kind = ErrorKind::denied;
-  if (response.status == 429 || response.status >= 500) kind = ErrorKind::unavailable;
+  if (http::is_away(response.status)) kind = ErrorKind::unavailable;
   const std::string_view words = trim(response.text());
   Error error(kind, fmt::format("push: {}: {} {}", where, response.status,
                                 shorten(printable(words.substr(0, words.find('\n'))), 200)));
-  error.with({kind == ErrorKind::unavailable, true, std::nullopt});
+  error.with({kind == ErrorKind::unavailable, true, response.retry_after(now)});
   return error;
+}
+
+// What went wrong, if anything did.
+std::optional<Error> try_push(http::Client& client, const http::Request& request,
+                              const Call& call) {
+  try {
+    const http::Response response = client.send(request, call);
+    if (response.is_success()) return std::nullopt;
+    return push_failure(request.url, response, call.clock().now());
+  } catch (const Error& error) {
+    return error;
+  }
 }
 
 }  // namespace
@@ -55,15 +68,13 @@ void push(const std::string& url, const std::string& metrics, const Environment&
   request.headers = {{"Content-Type", health::content_type(health::Exposition::text)}};
   request.body = as_bytes(metrics);
   for (int tries = 1;; ++tries) {
-    try {
-      const http::Response response = client.send(request, call);
-      if (response.status >= 200 && response.status < 300) return;
-      throw push_failure(request.url, response);
-    } catch (const Error& error) {
-      if (!may_retry(error, true) || tries == kTries) throw;
-      log::info("{}; trying again", error.what());
-    }
-    call.sleep(kPause);
+    const std::optional<Error> failure = try_push(client, request, call);
+    if (!failure) return;
+    const std::chrono::seconds pause = failure->transport().retry_after.value_or(kPause);
+    if (!may_retry(*failure, true) || tries == kTries) throw *failure;
+    if (pause > kLongestPause || pause >= call.remaining()) throw *failure;
+    log::info("{}; trying again", failure->what());
+    call.sleep(pause);
   }
 }
 

@@ -608,11 +608,11 @@ void ApiCluster::patch_object(const ObjectName& object, const Json& patch, const
 }
 
 bool ApiCluster::delete_object(const ObjectName& object, const Call& call) {
-  const std::string path = path_of(object, name_space_);
+  // What a Job made stays unless it is said that it goes, with no other kind.
+  kube::Query query;
+  if (object.kind == "Job") query.emplace_back("propagationPolicy", "Background");
   try {
-    // What a Job made stays unless it is said that it goes, with no other kind.
-    const bool keeps = object.kind == "Job";
-    client_.remove(path + (keeps ? "?propagationPolicy=Background" : ""), call);
+    client_.remove(path_of(object, name_space_), query, call);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
     return false;

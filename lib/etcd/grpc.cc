@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "http/url.h"
 
 namespace kubedr::etcd {
 namespace {
@@ -42,31 +43,6 @@ Bytes framed(ByteView message) {
   }
   append(frame, message);
   return frame;
-}
-
-std::optional<unsigned> hex_digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
-  return std::nullopt;
-}
-
-// grpc-message is percent-encoded; what is not stays as it is.
-std::string percent_decoded(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size()) {
-      const auto high = hex_digit(text[i + 1]);
-      const auto low = hex_digit(text[i + 2]);
-      if (high && low) {
-        plain += static_cast<char>(*high * 16 + *low);
-        i += 2;
-        continue;
-      }
-    }
-    plain += text[i];
-  }
-  return plain;
 }
 
 // 3.4 and 3.5 send what auth refuses as UNKNOWN.
@@ -225,7 +201,7 @@ void GrpcCall::require_ok() const {
 
 void GrpcCall::throw_status(int code) const {
   const std::string* const encoded = header("grpc-message");
-  const std::string message = encoded == nullptr ? "" : percent_decoded(*encoded);
+  const std::string message = encoded == nullptr ? "" : http::unescape(*encoded);
   const ErrorKind kind = kind_of(code, message);
   const std::string text = printable(shorten(message, kMessageText));
   throw error(kind,

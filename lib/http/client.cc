@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "http/transfer.h"
 
 namespace kubedr::http {
@@ -19,6 +20,8 @@ void log_exchange(const Request& request, int status) {
 // Multi handles with the connections they keep.
 class Pool {
  public:
+  Pool() { idle_.reserve(kMost); }
+
   // The last one used: its connections are warm.
   Multi take() {
     if (idle_.empty()) return make_multi();
@@ -27,11 +30,14 @@ class Pool {
     return multi;
   }
 
-  void give_back(Multi multi) {
-    if (multi) idle_.push_back(std::move(multi));
+  // Needs no memory, since a stream that goes may do it. Beyond those, connections are closed.
+  void give_back(Multi multi) noexcept {
+    if (multi && idle_.size() < kMost) idle_.push_back(std::move(multi));
   }
 
  private:
+  static constexpr std::size_t kMost = 8;  // one thread rarely has more than two exchanges open
+
   std::vector<Multi> idle_;
 };
 
@@ -95,6 +101,32 @@ const std::string* Response::header(std::string_view name) const {
   const auto found = std::find_if(headers.rbegin(), headers.rend(),
                                   [&](const auto& header) { return header.first == wanted; });
   return found == headers.rend() ? nullptr : &found->second;
+}
+
+// Seconds, or a date.
+std::optional<std::chrono::seconds> Response::retry_after(WallTime now) const {
+  using std::chrono::seconds;
+  constexpr seconds kDay = std::chrono::hours(24);
+  const std::string* text = header("retry-after");
+  if (text == nullptr) return std::nullopt;
+  if (const auto number = parse_number<std::uint64_t>(*text)) {
+    return *number < 86'400 ? seconds(*number) : kDay;
+  }
+  const std::optional<WallTime> date = parse_http_date(*text);
+  if (!date || *date <= now) return std::nullopt;
+  return std::min(std::chrono::ceil<seconds>(*date - now), kDay);
+}
+
+std::optional<std::chrono::seconds> Response::clock_offset(WallTime now) const {
+  const std::string* text = header("date");
+  const auto date = text == nullptr ? std::nullopt : parse_http_date(*text);
+  if (!date) return std::nullopt;
+  return std::chrono::floor<std::chrono::seconds>(*date - now);
+}
+
+bool is_away(int status) {
+  if (status == 501 || status == 505 || status == 507) return false;
+  return status == 429 || status >= 500;
 }
 
 }  // namespace kubedr::http

@@ -73,7 +73,20 @@ struct Response {
   const std::string* header(std::string_view name) const;
 
   std::string_view text() const { return as_text(body); }
+
+  bool is_success() const { return status >= 200 && status < 300; }
+
+  // How long the server asks to wait before the next try, a day at the most (Retry-After); nullopt
+  // where it does not, or that time has passed.
+  std::optional<std::chrono::seconds> retry_after(WallTime now) const;
+
+  // By how much the server's clock is ahead (Date).
+  std::optional<std::chrono::seconds> clock_offset(WallTime now) const;
 };
+
+// Whether a status says that the server, or one on the way to it, cannot answer just now: 429 and
+// 5xx, but for those that will be said the next time too (not implemented, no such version, full).
+bool is_away(int status);
 
 // An answer that is read piece by piece. Not reading is the back-pressure: beyond a bounded buffer
 // nothing more is taken from the connection.

@@ -40,8 +40,12 @@ std::string header_line(std::string_view name, std::string_view value) {
   if (name.empty() || has_line_break(name) || has_line_break(value)) {
     throw Error(ErrorKind::usage, fmt::format("header {}: line break in it", printable(name)));
   }
-  if (value.empty()) return fmt::format("{};", name);
-  return fmt::format("{}: {}", name, value);
+  std::string line;
+  line.reserve(name.size() + 2 + value.size());
+  line += name;
+  line += value.empty() ? ";" : ": ";
+  line += value;
+  return line;
 }
 
 bool has_header(const Headers& headers, std::string_view name) {
@@ -169,17 +173,16 @@ void Transfer::set_method(const Request& request) {
 }
 
 void Transfer::set_headers(const Request& request) {
-  const auto add = [this](const std::string& line) { append_line(sent_headers_, line); };
+  const auto add = [this](std::string line) {
+    append_line(sent_headers_, line);
+    wipe(line.data(), line.size());  // a token may be in it
+  };
   for (const auto& [name, value] : request.headers) add(header_line(name, value));
   if (!request.authorization.empty()) {
     if (has_line_break(request.authorization.reveal())) {
       throw Error(ErrorKind::usage, where_ + ": line break in the credentials");
     }
-    std::string line = "Authorization: ";
-    line.reserve(line.size() + request.authorization.reveal().size());
-    line += request.authorization.reveal();
-    add(line);
-    wipe(line.data(), line.size());
+    add(header_line("Authorization", request.authorization.reveal()));
   }
   if (connect_to_ && !has_header(request.headers, "host")) add("Host: " + url_.authority());
   add("Expect:");  // no pause for "100 Continue"

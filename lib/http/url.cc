@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/text.h"
 
 namespace kubedr::http {
@@ -118,7 +119,7 @@ Url parse_url(std::string_view text) {
 std::string escape(std::string_view text, bool keep_slash) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string escaped;
-  escaped.reserve(text.size());
+  escaped.reserve(3 * text.size());  // a secret's copy that grew would stay in memory
   for (const char c : text) {
     if (is_unreserved(c) || (keep_slash && c == '/')) {
       escaped += c;
@@ -130,6 +131,22 @@ std::string escape(std::string_view text, bool keep_slash) {
     escaped += kDigits[byte & 15];
   }
   return escaped;
+}
+
+std::optional<char> escaped_byte(std::string_view text) {
+  if (!text.starts_with('%') || text.size() < 3) return std::nullopt;
+  const std::optional<Bytes> byte = from_hex(to_lower(text.substr(1, 2)));
+  return byte ? std::optional(static_cast<char>(byte->front())) : std::nullopt;
+}
+
+std::string unescape(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::optional<char> byte = escaped_byte(text.substr(i));
+    plain += byte.value_or(text[i]);
+    if (byte) i += 2;
+  }
+  return plain;
 }
 
 }  // namespace kubedr::http

@@ -1,6 +1,7 @@
 #ifndef KUBEDR_HTTP_URL_H
 #define KUBEDR_HTTP_URL_H
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,12 @@ Url parse_url(std::string_view text);
 
 // RFC 3986: letters, digits, "-._~" stay, all else becomes %XX; '/' stays if `keep_slash`.
 std::string escape(std::string_view text, bool keep_slash = false);
+
+// The byte that a text begins with as %XX; nullopt where it begins otherwise.
+std::optional<char> escaped_byte(std::string_view text);
+
+// Each %XX as its byte; whatever else there is stays.
+std::string unescape(std::string_view text);
 
 }  // namespace kubedr::http
 

@@ -12,7 +12,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "base/time.h"
 #include "http/client.h"
 #include "http/url.h"
 #include "kube/credentials.h"
@@ -175,9 +174,7 @@ struct Client::Impl {
   }
 
   void note_time(const http::Response& response) {
-    const std::string* date = response.header("date");
-    const auto time = date != nullptr ? parse_http_date(*date) : std::nullopt;
-    if (time) clock_offset = std::chrono::floor<seconds>(*time - clock.now());
+    if (const auto offset = response.clock_offset(clock.now())) clock_offset = offset;
   }
 
   void note_warnings(const http::Response& response) {
@@ -235,8 +232,8 @@ struct Client::Impl {
     if (response.status == 401 && renew_credentials(call)) {
       response = try_once(sent, target, call);
     }
-    if (response.status >= 200 && response.status < 300) return response;
-    throw make_error(target, response);
+    if (response.is_success()) return response;
+    throw make_error(target, response, clock.now());
   }
 
   // What went wrong then is less than the refusal that is about to be reported.
@@ -306,8 +303,13 @@ struct Client::Impl {
         throw;
       }
       take_items(path, page, items);
-      token = find_string(page, {"metadata", "continue"}).value_or("");
-      if (token.empty()) return items;
+      std::string next = find_string(page, {"metadata", "continue"}).value_or("");
+      if (next.empty()) return items;
+      if (next == token) {
+        throw Error(ErrorKind::corrupt,
+                    "kubernetes: " + make_target("GET", path).display() + ": the same page again");
+      }
+      token = std::move(next);
     }
   }
 };
@@ -395,10 +397,10 @@ void Client::modify(const std::string& path, const std::function<Json(const Json
   }
 }
 
-void Client::remove(const std::string& path, const Call& call) {
+void Client::remove(const std::string& path, const Query& query, const Call& call) {
   bool repeated = false;
   try {
-    impl_->send({"DELETE", path, {}, "", "", true}, call, &repeated);
+    impl_->send({"DELETE", path, query, "", "", true}, call, &repeated);
   } catch (const Error& error) {
     const bool done_before = repeated && error.kind() == ErrorKind::not_found;
     if (!done_before) throw;

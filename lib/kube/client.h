@@ -25,7 +25,7 @@ enum class PatchType { merge, apply };
 //
 // errors   the server's Status, its message as kubectl words it: not_found (404), exists (409
 //          AlreadyExists), conflict (409), denied (401, 403; with the hint that grants the missing
-//          verb), usage (400, 422), unavailable (429, 5xx, transport)
+//          verb), usage (400, 422), unavailable (http::is_away, transport)
 // threads  one thread
 //
 // What the server asks to show ("Warning: 299") is logged as a warning, each text once.
@@ -65,7 +65,7 @@ class Client {
   void modify(const std::string& path, const std::function<Json(const Json&)>& patch_of,
               const Call& call);
 
-  void remove(const std::string& path, const Call& call);
+  void remove(const std::string& path, const Query& query, const Call& call);
 
   const Config& config() const;
 

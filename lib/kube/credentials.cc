@@ -15,10 +15,7 @@ constexpr std::chrono::seconds kTokenAge{50};
 
 Secret bearer(const Secret& token) {
   if (token.empty()) return {};
-  std::string value = "Bearer " + std::string(token.reveal());
-  Secret authorization(value);
-  wipe(value.data(), value.size());
-  return authorization;
+  return concat({"Bearer ", token.reveal()});
 }
 
 }  // namespace
@@ -32,9 +29,8 @@ Credentials::Credentials(const Config& config, const Clock& clock)
 // What the file holds now; a file that cannot be read any more leaves the token there was.
 void Credentials::read_token_file() {
   try {
-    Bytes bytes = read_file(config_.token_file, limits::kSecretBytes);
-    Secret token(trim(as_text(bytes)));
-    wipe(bytes.data(), bytes.size());
+    const WipedBytes file(read_file(config_.token_file, limits::kSecretBytes));
+    Secret token(trim(as_text(file.bytes)));
     if (token.empty()) throw Error(ErrorKind::denied, config_.token_file.string() + ": is empty");
     file_token_ = std::move(token);
   } catch (const Error& error) {

@@ -144,12 +144,10 @@ ProgramEnd run(const Program& program, const ExecConfig& config, const Call& cal
 }
 
 Json parse_output(Bytes output) {
+  const WipedBytes held(std::move(output));
   try {
-    Json document = parse_json(as_text(output), "");
-    wipe(output.data(), output.size());
-    return document;
+    return parse_json(as_text(held.bytes), "");
   } catch (const Error&) {  // its text would repeat a part of the output
-    wipe(output.data(), output.size());
     fail_output("decoding stdout: not valid JSON");
   }
 }

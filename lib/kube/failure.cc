@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -74,7 +73,7 @@ ErrorKind kind_of(int code, const std::string& reason) {
   if (code == 410) return ErrorKind::conflict;  // the moment that a page token stood for is gone
   if (code == 401 || code == 403) return ErrorKind::denied;
   if (code == 400 || code == 422) return ErrorKind::usage;
-  if (code == 429 || code >= 500) return ErrorKind::unavailable;
+  if (http::is_away(code)) return ErrorKind::unavailable;
   return ErrorKind::failed;
 }
 
@@ -111,24 +110,15 @@ std::string grant(const Target& target, const std::string& message) {
       space, role, name, verb, resource, names, shell_word(user));
 }
 
-std::optional<std::chrono::seconds> parse_retry_after(const std::string* header) {
-  if (header == nullptr) return std::nullopt;
-  const std::string_view text = trim(*header);
-  unsigned seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size() || seconds > 86'400) {
-    return std::nullopt;
-  }
-  return std::chrono::seconds(seconds);
-}
-
-// 429 is said before anything is done; a 5xx may come from a proxy after the fact.
-Error::Transport transport_of(int code, const http::Response& response) {
+// 429 is said before anything is done; a 5xx may come from a proxy after the fact. A 500 is the API
+// server's own, mostly a webhook's failure that comes again: as client-go does, it is repeated only
+// where the server says when.
+Error::Transport transport_of(const http::Response& response, WallTime now) {
   Error::Transport transport;
-  transport.retry_after = parse_retry_after(response.header("retry-after"));
-  transport.transient = code == 429 || (code >= 502 && code <= 504) ||
-                        (code >= 500 && transport.retry_after.has_value());
-  transport.may_have_arrived = code != 429;
+  transport.retry_after = response.retry_after(now);
+  transport.transient =
+      http::is_away(response.status) && (response.status != 500 || transport.retry_after);
+  transport.may_have_arrived = response.status != 429;
   return transport;
 }
 
@@ -142,11 +132,10 @@ std::string Target::display() const {
   return text;
 }
 
-// /api/v1/... or /apis/GROUP/VERSION/..., then
-// [namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]][?QUERY].
+// /api/v1/... or /apis/GROUP/VERSION/..., then [namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]].
 Target make_target(std::string_view method, std::string_view path) {
   Target target;
-  std::vector<std::string> parts = split(path.substr(0, path.find('?')), '/');
+  std::vector<std::string> parts = split(path, '/');
   parts.erase(parts.begin(), parts.begin() + (parts.front().empty() ? 1 : 0));
   std::size_t at = 0;
   if (parts.size() > 2 && parts[0] == "api") {
@@ -171,7 +160,7 @@ Target make_target(std::string_view method, std::string_view path) {
   return target;
 }
 
-Error make_error(const Target& target, const http::Response& response) {
+Error make_error(const Target& target, const http::Response& response, WallTime now) {
   const int code = response.status;
   const Status status = parse_status(response);
   std::string message =
@@ -187,7 +176,7 @@ Error make_error(const Target& target, const http::Response& response) {
   }
   Error error(kind_of(code, status.reason),
               fmt::format("kubernetes: {}: {}", target.display(), message), hint);
-  error.with(transport_of(code, response));
+  error.with(transport_of(response, now));
   return error;
 }
 

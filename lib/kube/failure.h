@@ -26,7 +26,7 @@ Target make_target(std::string_view method, std::string_view path);
 
 // The error of an answer with a status of 300 or more: the server's own message, as kubectl words
 // it where there is none, with what would help. 410, an expired page token, is a conflict.
-Error make_error(const Target& target, const http::Response& response);
+Error make_error(const Target& target, const http::Response& response, WallTime now);
 
 }  // namespace kubedr::kube
 

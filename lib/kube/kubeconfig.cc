@@ -30,8 +30,8 @@ constexpr char kMend[] = "correct the kubeconfig, or name another one with --kub
 
 std::string read_text(const fs::path& path, const std::string& what) {
   try {
-    const Bytes bytes = read_file(path, limits::kSecretBytes);
-    return std::string(as_text(bytes));
+    const WipedBytes file(read_file(path, limits::kSecretBytes));
+    return std::string(as_text(file.bytes));
   } catch (const Error& error) {
     fail(fmt::format("unable to read {}: {}", what, error.what()));
   }
@@ -123,7 +123,7 @@ class Entry {
   // What `field` names as a file or `field`-data holds; both is an error, as for kubectl.
   std::string pem(const char* field) const {
     const std::string data_field = std::string(field) + "-data";
-    const std::string data = text(data_field.c_str());
+    const Secret data(text(data_field.c_str()));
     const fs::path path = file(field);
     if (data.empty()) {
       return path.empty() ? "" : read_text(path, fmt::format("{} for {}", field, label()));
@@ -133,9 +133,10 @@ class Entry {
                        field, label()),
            "leave one of them");
     }
-    const std::optional<Bytes> bytes = from_base64(data);
+    std::optional<Bytes> bytes = from_base64(data.reveal());
     if (!bytes) malformed(data_field.c_str(), "not base64");
-    return std::string(as_text(*bytes));
+    const WipedBytes decoded(std::move(*bytes));
+    return std::string(as_text(decoded.bytes));
   }
 
  private:
@@ -188,14 +189,13 @@ void merge_entries(Entries& into, const Json& config, const char* list, const ch
 
 void merge_file(Merged& merged, const fs::path& file) {
   const std::string where = fmt::format("error loading config file \"{}\"", file.string());
-  Bytes bytes;
+  WipedBytes text;
   try {
-    bytes = read_file(file, limits::kYamlBytes);
+    text.bytes = read_file(file, limits::kYamlBytes);
   } catch (const Error& error) {
     fail(fmt::format("{}: {}", where, error.what()));
   }
-  const std::vector<Json> documents = parse_yaml(as_text(bytes), where);
-  wipe(bytes.data(), bytes.size());
+  const std::vector<Json> documents = parse_yaml(as_text(text.bytes), where);
   if (documents.empty()) return;
   const Json& config = documents.front();
   if (!config.is_object()) fail(where + ": is no kubeconfig: must be a map");

@@ -49,8 +49,12 @@ constexpr char kLogIn[] = "log in to the issuer anew, as you did to get this kub
 //
 // errors   usage: it is no JSON web token
 WallTime expiry(const Secret& token) {
-  const std::vector<std::string> parts = split(token.reveal(), '.');
-  std::string payload = parts.size() == 3 ? parts[1] : "";
+  // Without the signature behind it, it opens nothing.
+  const std::string_view text = token.reveal();
+  const std::size_t first = std::min(text.find('.'), text.size());
+  const std::size_t second = std::min(text.find('.', first + 1), text.size());
+  const bool has_three = second < text.size() && text.find('.', second + 1) == text.npos;
+  std::string payload(has_three ? text.substr(first + 1, second - first - 1) : "");
   std::replace(payload.begin(), payload.end(), '-', '+');
   std::replace(payload.begin(), payload.end(), '_', '/');
   payload.append((4 - payload.size() % 4) % 4, '=');
@@ -145,9 +149,8 @@ class WriteLock {
 };
 
 Json read_document(const fs::path& file) {
-  Bytes bytes = read_file(file, limits::kYamlBytes);
-  std::vector<Json> documents = parse_yaml(as_text(bytes), file.string());
-  wipe(bytes.data(), bytes.size());
+  const WipedBytes text(read_file(file, limits::kYamlBytes));
+  std::vector<Json> documents = parse_yaml(as_text(text.bytes), file.string());
   if (documents.size() == 1) return std::move(documents.front());
   throw Error(ErrorKind::usage, file.string() + ": must be one document");
 }
@@ -200,13 +203,12 @@ void write_tokens(const OidcConfig& config, const Call& call) {
   Json& fields = find_fields(document, config.user);
   fields["id-token"] = config.tokens.id.reveal();
   fields["refresh-token"] = config.tokens.refresh.reveal();
-  std::string text = to_yaml(document);
-  const std::vector<Json> again = parse_yaml(text, file.string());
+  const Secret text(to_yaml(document));
+  const std::vector<Json> again = parse_yaml(text.reveal(), file.string());
   if (again.size() != 1 || again.front() != document) {
     throw Error(ErrorKind::failed, "it would not be the same when it is written");
   }
-  replace_file(file, as_bytes(text));
-  wipe(text.data(), text.size());
+  replace_file(file, as_bytes(text.reveal()));
 }
 
 http::Response send(http::Client& client, const http::Request& request, const Call& call) {
@@ -216,14 +218,6 @@ http::Response send(http::Client& client, const http::Request& request, const Ca
     call.require_live();
     throw Error(error.kind(), kFailed + std::string(error.what()), error.hint());
   }
-}
-
-bool is_good(const http::Response& response) {
-  return response.status >= 200 && response.status < 300;
-}
-
-bool is_away(const http::Response& response) {
-  return response.status == 429 || response.status >= 500;
 }
 
 // What is no JSON says nothing.
@@ -250,7 +244,7 @@ std::string find_token_endpoint(http::Client& client, std::string issuer, const 
   const http::Response response = send(client, request, call);
   const char* hint = "the user's idp-issuer-url in the kubeconfig must be the issuer's";
   if (response.status != 200) {
-    throw Error(is_away(response) ? ErrorKind::unavailable : ErrorKind::denied,
+    throw Error(http::is_away(response.status) ? ErrorKind::unavailable : ErrorKind::denied,
                 fmt::format("oidc: failed to query metadata endpoint {}: {}", response.status,
                             printable(shorten(response.text(), kRefusalBytes))),
                 hint);
@@ -264,29 +258,27 @@ std::string find_token_endpoint(http::Client& client, std::string issuer, const 
 }
 
 // As in forms, where a space is a plus.
-std::string form_escape(std::string_view text) {
+Secret form_escape(std::string_view text) {
   std::string escaped = http::escape(text);
   for (std::size_t at = 0; (at = escaped.find("%20", at)) != std::string::npos;) {
     escaped.replace(at, 3, "+");
   }
-  return escaped;
+  return Secret(std::move(escaped));
 }
 
 enum class ClientIn { header, body };
 
 Secret refresh_form(const OidcConfig& config, ClientIn place) {
-  std::string form = "grant_type=refresh_token";
-  const auto add = [&](const char* name, std::string_view value) {
-    if (!value.empty()) form += fmt::format("&{}={}", name, form_escape(value));
+  Secret form("grant_type=refresh_token");
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!value.empty()) form = concat({form.reveal(), name, form_escape(value).reveal()});
   };
-  add("refresh_token", config.tokens.refresh.reveal());
+  add("&refresh_token=", config.tokens.refresh.reveal());
   if (place == ClientIn::body) {
-    add("client_id", config.client_id);
-    add("client_secret", config.client_secret.reveal());
+    add("&client_id=", config.client_id);
+    add("&client_secret=", config.client_secret.reveal());
   }
-  Secret secret(form);
-  wipe(form.data(), form.size());
-  return secret;
+  return form;
 }
 
 http::Response ask_for_tokens(http::Client& client, const std::string& url,
@@ -298,8 +290,8 @@ http::Response ask_for_tokens(http::Client& client, const std::string& url,
                      {"Accept", "application/json"}};
   request.max_body = limits::kSecretBytes;
   if (place == ClientIn::header) {
-    request.authorization = http::basic_authorization(
-        form_escape(config.client_id), Secret(form_escape(config.client_secret.reveal())));
+    request.authorization = http::basic_authorization(form_escape(config.client_id).reveal(),
+                                                      form_escape(config.client_secret.reveal()));
   }
   const Secret form = refresh_form(config, place);
   request.body = as_bytes(form.reveal());
@@ -319,7 +311,7 @@ bool is_other_client(const http::Response& response) {
                          : fmt::format("oauth2: \"{}\"", printable(shorten(error, kRefusalBytes)));
   const std::string why = find_string(answer, {"error_description"}).value_or("");
   if (!why.empty()) text += fmt::format(" \"{}\"", printable(shorten(why, kRefusalBytes)));
-  const bool away = is_away(response);
+  const bool away = http::is_away(response.status);
   throw Error(away ? ErrorKind::unavailable : ErrorKind::denied, kFailed + text,
               away ? "the issuer cannot answer now: try again later" : kLogIn);
 }
@@ -327,7 +319,7 @@ bool is_other_client(const http::Response& response) {
 OidcConfig::Tokens take_tokens(const http::Response& response, const Secret& refresh_token) {
   const Json answer = parse_answer(response);
   const bool refused = !find_string(answer, {"error"}).value_or("").empty();
-  if (!is_good(response) || refused) refuse(response, answer);
+  if (!response.is_success() || refused) refuse(response, answer);
   OidcConfig::Tokens tokens{Secret(find_string(answer, {"id_token"}).value_or("")),
                             Secret(find_string(answer, {"refresh_token"}).value_or(""))};
   if (tokens.id.empty()) {
@@ -412,7 +404,9 @@ OidcConfig::Tokens OidcLogin::ask_issuer(const Call& call) const {
   if (place == ClientIn::header && is_other_client(response)) {
     response = ask_for_tokens(client, url, config_, ClientIn::body, exchange);
   }
-  return take_tokens(response, config_.tokens.refresh);
+  OidcConfig::Tokens tokens = take_tokens(response, config_.tokens.refresh);
+  wipe(response.body.data(), response.body.size());
+  return tokens;
 }
 
 void OidcLogin::keep_tokens() const {

@@ -135,7 +135,7 @@ void Watch::open(const Call& call) {
 // What other requests meet as well passes by, a login that has expired among it: they renew it.
 bool Watch::refused(int status, const Call& call) {
   const bool is_gone = status == 410;
-  const bool passes = is_gone || status == 401 || status == 404 || status == 429 || status >= 500;
+  const bool passes = is_gone || status == 401 || status == 404 || http::is_away(status);
   drop(fmt::format("the server answers {}{}", status, passes ? "" : "; asking for a list instead"),
        call);
   if (is_gone) version_.clear();

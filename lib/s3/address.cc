@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/hex.h"
 #include "base/text.h"
 
 namespace kubedr::s3 {
@@ -14,7 +13,9 @@ namespace {
 constexpr std::string_view kScheme = "s3:";
 
 [[noreturn]] void refuse(const std::string& why) {
-  throw Error(ErrorKind::usage, "s3: " + why);
+  throw Error(ErrorKind::usage, "s3: " + why,
+              "correct url and bucketName of the location, or --repo "
+              "s3:https://HOST/BUCKET[/PREFIX]");
 }
 
 bool starts_with(std::string_view text, std::string_view start) {
@@ -32,9 +33,9 @@ std::string unescape(std::string_view text) {
       plain += text[i];
       continue;
     }
-    const std::optional<Bytes> byte = from_hex(to_lower(text.substr(i + 1, 2)));
-    if (!byte || byte->size() != 1) refuse("invalid URL escape in the repository's location");
-    plain += static_cast<char>(byte->front());
+    const std::optional<char> byte = http::escaped_byte(text.substr(i));
+    if (!byte) refuse("invalid URL escape in the repository's location");
+    plain += *byte;
     i += 2;
   }
   return plain;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <mutex>
 #include <optional>
 #include <pugixml.hpp>
@@ -57,13 +56,6 @@ std::string lead_of(const std::string& what) {
   return "s3: " + what + ": ";
 }
 
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
 // For messages: eight digits of an id are enough to find it.
 std::string short_path(const FileName& name) {
   std::string path = name.path();
@@ -87,27 +79,15 @@ Verdict verdict_of(const http::Response& response) {
   return verdict;
 }
 
-bool is_success(const http::Response& response) {
-  return response.status >= 200 && response.status < 300;
-}
-
 bool is_one_of(const std::string& code, std::initializer_list<const char*> codes) {
   return std::any_of(codes.begin(), codes.end(), [&](const char* each) { return code == each; });
 }
 
 // 409 is the loser of two conditional PUTs at the same time, who is asked to try again.
 bool is_transient(int status, const std::string& code) {
-  switch (status) {
-  case 429:
-  case 500:
-  case 502:
-  case 503:
-  case 504:
-    return true;
-  default:
-    return is_one_of(code, {"RequestTimeout", "SlowDown", "InternalError",
-                            "ConditionalRequestConflict", "OperationAborted"});
-  }
+  return http::is_away(status) ||
+         is_one_of(code, {"RequestTimeout", "SlowDown", "InternalError",
+                          "ConditionalRequestConflict", "OperationAborted"});
 }
 
 ErrorKind kind_of(int status, const std::string& code) {
@@ -125,18 +105,6 @@ ErrorKind kind_of(int status, const std::string& code) {
     return ErrorKind::corrupt;
   }
   return ErrorKind::failed;
-}
-
-// Seconds, or an HTTP date.
-std::optional<std::chrono::seconds> retry_after(const http::Response& response, WallTime now) {
-  const std::string* text = response.header("retry-after");
-  if (text == nullptr) return std::nullopt;
-  if (const std::optional<std::uint64_t> number = parse_number(*text)) {
-    return std::chrono::seconds(std::min<std::uint64_t>(*number, 24 * 3600));
-  }
-  const std::optional<WallTime> date = parse_http_date(*text);
-  if (!date || *date <= now) return std::nullopt;
-  return std::chrono::ceil<std::chrono::seconds>(*date - now);
 }
 
 std::string hint_of(int status, const std::string& code) {
@@ -190,24 +158,14 @@ const char* name_of(int status) {
   transport.transient =
       kind == ErrorKind::unavailable || (kind == ErrorKind::corrupt && response.status == 400);
   transport.may_have_arrived = response.status >= 500 && verdict.code != "SlowDown";
-  transport.retry_after = retry_after(response, now);
+  transport.retry_after = response.retry_after(now);
   throw Error(kind, text, hint_of(response.status, verdict.code)).with(transport);
 }
 
 // As encoding-type=url asks for: %XX, and '+' for a blank.
-std::string unescape_key(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::optional<Bytes> byte =
-        text[i] == '%' ? from_hex(to_lower(text.substr(i + 1, 2))) : std::nullopt;
-    if (byte && byte->size() == 1) {
-      plain += static_cast<char>(byte->front());
-      i += 2;
-    } else {
-      plain += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return plain;
+std::string unescape_key(std::string key) {
+  std::replace(key.begin(), key.end(), '+', ' ');
+  return http::unescape(key);
 }
 
 // The id of a key below a kind's folder; nullopt for whatever else lies there.
@@ -241,10 +199,11 @@ Page parse_page(ByteView body, const std::string& folder, FileKind kind, const s
   const bool is_escaped = std::string_view(result.child_value("EncodingType")) == "url";
   Page page;
   for (const pugi::xml_node object : result.children("Contents")) {
-    const std::string_view key = object.child_value("Key");
-    const auto id = id_of(is_escaped ? unescape_key(key) : std::string(key), folder, kind);
+    const std::string key = object.child_value("Key");
+    const auto id = id_of(is_escaped ? unescape_key(key) : key, folder, kind);
     if (!id) continue;
-    const std::optional<std::uint64_t> size = parse_number(object.child_value("Size"));
+    const std::optional<std::uint64_t> size =
+        parse_number<std::uint64_t>(object.child_value("Size"));
     if (!size) return fail("an object without a size");
     page.files.push_back({*id, *size, parse_time(object.child_value("LastModified"))});
   }
@@ -261,7 +220,8 @@ void require_plain(std::string_view text, const char* name) {
   if (!std::any_of(text.begin(), text.end(), is_odd)) return;
   throw Error(
       ErrorKind::usage,
-      fmt::format("s3: the {} holds a blank, a control character or one that is not ASCII", name));
+      fmt::format("s3: the {} holds a blank, a control character or one that is not ASCII", name),
+      "correct it in the location's Secret, or in its AWS_ variable");
 }
 
 void require_usable(const S3Options& options) {
@@ -294,6 +254,15 @@ http::Options client_options(const S3Options& options) {
   client.user_agent = options.user_agent;
   return client;
 }
+
+// A session token may be among them.
+struct WipeHeaders {
+  Pairs& headers;
+
+  ~WipeHeaders() {
+    for (auto& [name, value] : headers) wipe(value.data(), value.size());
+  }
+};
 
 // The region that an answer to a request for another region names, or nothing. HEAD has only the
 // header.
@@ -385,7 +354,7 @@ struct S3Store::Impl {
   }
 
   void require_success(const http::Response& response, const Ask& ask) const {
-    if (!is_success(response)) refuse(response, ask.what, clock.now());
+    if (!response.is_success()) refuse(response, ask.what, clock.now());
   }
 
   // Where the bucket is; says nothing about whether it exists when the server names its region.
@@ -396,7 +365,7 @@ struct S3Store::Impl {
     const std::string known = known_region();
     http::Response response = send_to(ask, known.empty() ? kDefaultRegion : known, call);
     if (!known_region().empty()) return response;
-    if (is_success(response)) {
+    if (response.is_success()) {
       learn_region(parse_location(response.body));
     } else if (!is_transient(response.status, verdict_of(response).code)) {
       learn_region(kDefaultRegion);  // who does not say is taken for one that does not care
@@ -479,22 +448,23 @@ struct S3Store::Impl {
   }
 
   void note_time(const http::Response& response) {
-    const std::string* date = response.header("date");
-    const auto time = date != nullptr ? parse_http_date(*date) : std::nullopt;
-    if (!time) return;
+    const auto offset = response.clock_offset(clock.now());
+    if (!offset) return;
     const std::lock_guard guard(mutex_);
-    clock_offset_ = std::chrono::floor<std::chrono::seconds>(*time - clock.now());
+    clock_offset_ = offset;
   }
 
   http::Response exchange(const Ask& ask, const std::string& region, const Call& call) {
     const Address::Target target = options.address.target(ask.key, options.lookup);
     const WallTime now = clock.now();
     SignRequest sign;
+    http::Request request;
+    const WipeHeaders signed_ones{sign.headers};
+    const WipeHeaders sent_ones{request.headers};
     sign.method = ask.method;
     sign.path = target.path;
     sign.query = ask.query;
     sign.payload_hash = to_hex(ask.digest);
-    http::Request request;
     request.headers = ask.headers;
     request.headers.emplace_back("x-amz-content-sha256", sign.payload_hash);
     request.headers.emplace_back("x-amz-date", format_compact(now));
@@ -576,7 +546,7 @@ Bytes S3Store::load_range(const FileName& name, const storage::Range& range,
 std::optional<std::uint64_t> S3Store::size_of(const FileName& name, const Call& call) const {
   const Ask ask = impl_->ask("head", name, "HEAD");
   http::Response response = impl_->send(ask, call);
-  if (!is_success(response) && response.status != 404) {
+  if (!response.is_success() && response.status != 404) {
     // The reason is in a body, which a HEAD does not have: a GET for one byte tells it, and may
     // find that the region was the reason.
     Ask why = impl_->ask("head", name, "GET");
@@ -588,7 +558,8 @@ std::optional<std::uint64_t> S3Store::size_of(const FileName& name, const Call& 
   if (response.status == 404) return std::nullopt;
   impl_->require_success(response, ask);
   const std::string* length = response.header("content-length");
-  const std::optional<std::uint64_t> size = length ? parse_number(*length) : std::nullopt;
+  const std::optional<std::uint64_t> size =
+      length ? parse_number<std::uint64_t>(*length) : std::nullopt;
   if (!size) throw Error(ErrorKind::corrupt, lead_of(ask.what) + "an answer without a length");
   return size;
 }
@@ -617,7 +588,7 @@ void S3Store::list(FileKind kind, const std::function<void(const FileInfo&)>& ea
 bool S3Store::create(const Call& call) {
   const std::string what = "find bucket " + impl_->options.address.bucket;
   const http::Response found = impl_->locate(call);
-  if (is_success(found)) return false;
+  if (found.is_success()) return false;
   const Verdict verdict = verdict_of(found);
   // Keys may be good for the bucket's objects and not for questions about the bucket itself.
   if (verdict.code == "AccessDenied") return false;
@@ -635,7 +606,7 @@ bool S3Store::create(const Call& call) {
   if (region != kDefaultRegion) make.body = as_bytes(body);
   make.digest = sha256(make.body);
   const http::Response made = impl_->send_to(make, region, call);
-  if (is_success(made)) return true;
+  if (made.is_success()) return true;
   if (is_one_of(verdict_of(made).code, {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})) {
     return false;
   }
@@ -652,7 +623,7 @@ void S3Store::save(const FileName& name, ByteView bytes, const Digest& digest, S
     Ask conditional = ask;
     conditional.headers.emplace_back("if-none-match", "*");
     const http::Response response = impl_->put(conditional, call);
-    if (is_success(response)) return;
+    if (response.is_success()) return;
     if (response.status != 501) impl_->require_success(response, ask);
     impl_->knows_if_none_match = false;
   }

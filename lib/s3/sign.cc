@@ -66,7 +66,7 @@ Digest hmac(const Digest& key, std::string_view text) {
 // A key of its own for each day, region and service, so that none is good for another.
 Digest signing_key(const Secret& secret, std::string_view day, std::string_view region,
                    std::string_view service) {
-  const Secret start("AWS4" + std::string(secret.reveal()));
+  const Secret start = concat({"AWS4", secret.reveal()});
   Digest key = hmac_sha256(as_bytes(start.reveal()), as_bytes(day));
   for (const std::string_view step : {region, service, std::string_view("aws4_request")}) {
     key = hmac(key, step);
@@ -92,7 +92,8 @@ Secret authorization(const SignRequest& request, const Credentials& credentials,
   const std::string moment = format_compact(time);
   const std::string day = moment.substr(0, 8);
   const std::string scope = fmt::format("{}/{}/{}/aws4_request", day, region, service);
-  const std::string digest = to_hex(sha256(as_bytes(canonical_request(request))));
+  const Secret canonical(canonical_request(request));  // a session token is in it
+  const std::string digest = to_hex(sha256(as_bytes(canonical.reveal())));
   const std::string to_sign = fmt::format("{}\n{}\n{}\n{}", kAlgorithm, moment, scope, digest);
   Digest key = signing_key(credentials.secret_key, day, region, service);
   const std::string signature = to_hex(hmac(key, to_sign));

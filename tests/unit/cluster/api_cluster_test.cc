@@ -414,6 +414,12 @@ TEST_CASE("what is deleted loses the finalizers of an operator that is gone, and
   CHECK_FALSE(gone.cluster().delete_object({"BackupLocation", "x"}, gone.call()));
 }
 
+TEST_CASE("a job is deleted with its pods") {
+  Fixture fixture(
+      {{"DELETE /apis/batch/v1/namespaces/ns/jobs/x?propagationPolicy=Background ", 200}});
+  CHECK(fixture.cluster().delete_object({"Job", "x"}, fixture.call()));
+}
+
 TEST_CASE("an operator is there while its Deployment is to run, or a pod of it still does") {
   const std::string here = "GET /apis/apps/v1/namespaces/kubedr-system/deployments/";
   const std::string pods = "GET /api/v1/namespaces/kubedr-system/pods?";

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "support/responder.h"
 
 namespace kubedr::http {
@@ -93,6 +94,44 @@ TEST_CASE("http: an answer comes back with status, headers and body, whatever th
   CHECK(*response.header("X-THING") == "c");
   CHECK(response.headers.front() == std::pair<std::string, std::string>("x-thing", "a b"));
   CHECK(response.header("absent") == nullptr);
+}
+
+TEST_CASE("http: what a status says of another try") {
+  const auto is_success = [](int status) { return Response{status, {}, {}}.is_success(); };
+  for (const int status : {200, 201, 204, 299}) CHECK(is_success(status));
+  for (const int status : {199, 300, 404, 500}) CHECK_FALSE(is_success(status));
+  for (const int status : {429, 500, 502, 503, 504, 522, 599}) CHECK(is_away(status));
+  for (const int status : {200, 301, 400, 404, 408, 501, 505, 507}) CHECK_FALSE(is_away(status));
+}
+
+TEST_CASE("http: Retry-After is a number of seconds or a date, and a day at the most") {
+  using std::chrono::seconds;
+  const WallTime now = parse_http_date("Sun, 22 Nov 2026 21:16:13 GMT").value();
+  const auto after = [&](const std::string& text) {
+    return Response{503, {{"retry-after", text}}, {}}.retry_after(now);
+  };
+  CHECK(after("7") == seconds(7));
+  CHECK(after("0") == seconds(0));
+  CHECK(after("99999999999") == seconds(86'400));
+  CHECK(after("Sun, 22 Nov 2026 21:16:20 GMT") == seconds(7));
+  CHECK(after("Sun, 29 Nov 2026 21:16:13 GMT") == seconds(86'400));
+  for (const char* text : {"Sun, 22 Nov 2026 21:16:13 GMT", "", "-1", "1.5", "7 s", "soon"}) {
+    CAPTURE(text);
+    CHECK_FALSE(after(text));
+  }
+  CHECK_FALSE(Response{}.retry_after(now));
+}
+
+TEST_CASE("http: by Date the server's clock is compared with ours") {
+  using std::chrono::seconds;
+  const WallTime now = parse_http_date("Sun, 22 Nov 2026 21:16:13 GMT").value();
+  const auto offset = [&](const std::string& text) {
+    return Response{200, {{"date", text}}, {}}.clock_offset(now);
+  };
+  CHECK(offset("Sun, 22 Nov 2026 21:16:20 GMT") == seconds(7));
+  CHECK(offset("Sun, 22 Nov 2026 21:15:13 GMT") == seconds(-60));
+  CHECK_FALSE(offset("now"));
+  CHECK_FALSE(Response{}.clock_offset(now));
 }
 
 TEST_CASE("http: method, path, headers and body are sent to the byte and nothing is added") {

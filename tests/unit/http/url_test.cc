@@ -109,5 +109,17 @@ TEST_CASE("escape: only unreserved characters stay") {
   CHECK(escape(std::string_view("\0", 1)) == "%00");
 }
 
+TEST_CASE("unescape: %XX is a byte, and anything else stays") {
+  CHECK(unescape("a%20b%2fc%2Bd%c3%A4") == "a b/c+d\xc3\xa4");
+  CHECK(unescape("100% %2 %zz %%41 +%") == "100% %2 %zz %A +%");
+  CHECK(unescape("%00") == std::string(1, '\0'));
+  CHECK(unescape("") == "");
+  CHECK(escaped_byte("%41%42") == 'A');
+  for (const char* text : {"", "%", "%4", "%4g", "A%41"}) {
+    CAPTURE(text);
+    CHECK_FALSE(escaped_byte(text));
+  }
+}
+
 }  // namespace
 }  // namespace kubedr::http

@@ -244,6 +244,7 @@ TEST_CASE("each status has its kind of error") {
       {"415 Unsupported", "UnsupportedMediaType", ErrorKind::failed},
       {"422 Invalid", "Invalid", ErrorKind::usage},
       {"500 Internal", "InternalError", ErrorKind::unavailable},
+      {"501 Not Implemented", "", ErrorKind::failed},
   };
   for (const Case& one : cases) {
     INFO(one.status);
@@ -329,6 +330,19 @@ TEST_CASE("a get survives a broken connection and an unavailable server") {
   CHECK(fixture.client().get("/api/v1/x", {}, fixture.call())["a"] == 1);
 }
 
+TEST_CASE("a server's own failure is repeated only where it says when") {
+  Fixture once(
+      {answer("500 Internal", status_body("InternalError", "webhook")), answer("200 OK", "{}")});
+  CHECK(failure([&] { once.client().get("/api/v1/x", {}, once.call()); }).kind() ==
+        ErrorKind::unavailable);
+  CHECK(once.server.count() == 1);
+  const std::string when = "Retry-After: Thu, 01 Jan 1970 00:00:07 GMT\r\n";
+  Fixture twice({answer("500 Internal", "", when), answer("200 OK", R"({"a":1})")});
+  const SteadyTime before = twice.clock.steady();
+  CHECK(twice.client().get("/api/v1/x", {}, twice.call())["a"] == 1);
+  CHECK(twice.clock.steady() - before >= std::chrono::seconds(7));
+}
+
 TEST_CASE("a get gives up after a few tries") {
   const std::string busy = answer("503 Service Unavailable", "");
   Fixture fixture({busy, busy, busy, busy, busy, busy});
@@ -358,7 +372,7 @@ TEST_CASE("a change that somebody else came before is made anew, but not for eve
 
 TEST_CASE("a delete whose first answer was lost succeeds when the thing is gone") {
   Fixture fixture({"", answer("404 Not Found", status_body("NotFound", "gone"))});
-  fixture.client().remove(kLocation, fixture.call());
+  fixture.client().remove(kLocation, {}, fixture.call());
   CHECK(fixture.server.count() == 2);
 }
 
@@ -384,6 +398,20 @@ TEST_CASE("a list whose page token expired is read in one piece and shows each i
       fixture.call());
   CHECK(seen == std::vector<int>{1, 2});
   CHECK(has(fixture.server.request(2), "GET /prefix/api/v1/x?a=b HTTP/1.1"));
+}
+
+TEST_CASE("a list that comes to no end is refused") {
+  const std::string page = answer("200 OK", R"({"metadata":{"continue":"c"},"items":[{"n":1}]})");
+  Fixture fixture(std::vector<std::string>(5, page));
+  int seen = 0;
+  const Error error = failure([&] {
+    fixture.client().list(
+        "/api/v1/x", {}, [&](const Json&) { ++seen; }, fixture.call());
+  });
+  CHECK(error.kind() == ErrorKind::corrupt);
+  CHECK(std::string(error.what()) == "kubernetes: list x: the same page again");
+  CHECK(fixture.server.count() == 2);
+  CHECK(seen == 0);
 }
 
 TEST_CASE("a list that fails on a later page shows nothing") {
@@ -414,15 +442,18 @@ TEST_CASE("a text that is no UTF-8 is sent with the bad bytes replaced") {
 }
 
 TEST_CASE("a time limit for requests is told to the server too") {
-  Fixture fixture({answer("200 OK", "{}"), answer("200 OK", "{}")});
+  Fixture fixture(std::vector<std::string>(4, answer("200 OK", "{}")));
   Config config;
   config.server = fixture.server.responder.url("");
   for (const auto limit : {std::chrono::milliseconds(5000), std::chrono::milliseconds(1500)}) {
     Client client(config, "kubectl-kubedr/1.2", limit, fixture.clock);
     client.get("/api/v1/x", {{"a", "b"}}, fixture.call());
+    client.remove("/api/v1/x/y", {{"a", "b"}}, fixture.call());
   }
   CHECK(has(fixture.server.request(0), "GET /api/v1/x?a=b&timeout=5s "));
-  CHECK(has(fixture.server.request(1), "GET /api/v1/x?a=b&timeout=1500ms "));
+  CHECK(has(fixture.server.request(1), "DELETE /api/v1/x/y?a=b&timeout=5s "));
+  CHECK(has(fixture.server.request(2), "GET /api/v1/x?a=b&timeout=1500ms "));
+  CHECK(has(fixture.server.request(3), "DELETE /api/v1/x/y?a=b&timeout=1500ms "));
 }
 
 TEST_CASE("answers may come compressed unless the configuration forbids it") {
