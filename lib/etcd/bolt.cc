@@ -42,10 +42,7 @@ constexpr std::uint32_t kVersion = 2;
 constexpr unsigned kBranch = 0x01;
 constexpr unsigned kLeaf = 0x02;
 constexpr std::uint32_t kBucketFlag = 0x01;
-constexpr int kDeepest = 64;
 constexpr std::uint32_t kSmallestPage = 512;
-constexpr std::uint32_t kLargestPage = 1024 << 14;      // where bbolt itself stops looking
-constexpr std::size_t kLongestRun = 64 * limits::kMiB;  // a page with its overflow pages
 
 template <class Number>
 Number read_number(ByteView bytes, std::size_t at) {
@@ -176,7 +173,7 @@ class File {
   std::optional<Bytes> last_key(const Bucket& bucket) {
     Page page = load(bucket);
     for (int depth = 0; !page.is_leaf(); ++depth) {
-      if (depth == kDeepest) fail("the tree is too deep");
+      if (depth == limits::kDatabaseDepth) fail("the tree is too deep");
       if (page.elements().empty()) fail("a branch without children");
       page = read_page(page.elements().back().child);
     }
@@ -202,15 +199,7 @@ class File {
 
   Bytes read_at(std::uint64_t offset, std::size_t size) const {
     Bytes bytes(size);
-    std::size_t done = 0;
-    while (done < size) {
-      const ssize_t count =
-          pread(fd_.get(), bytes.data() + done, size - done, static_cast<off_t>(offset + done));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throw_errno(path_, "read");
-      if (count == 0) fail("the file ends early");
-      done += static_cast<std::size_t>(count);
-    }
+    if (read_full_at(fd_.get(), bytes, offset, path_) < size) fail("the file ends early");
     return bytes;
   }
 
@@ -218,7 +207,7 @@ class File {
     constexpr std::size_t kNeeded = kPageHeader + kMetaSize;
     if (offset + kNeeded > size_) return std::nullopt;
     const std::optional<Meta> meta = parse_meta(read_at(offset, kNeeded));
-    if (!meta || meta->page_size < kSmallestPage || meta->page_size > kLargestPage) {
+    if (!meta || meta->page_size < kSmallestPage || meta->page_size > limits::kDatabasePage) {
       return std::nullopt;
     }
     return meta;
@@ -231,7 +220,7 @@ class File {
       const std::optional<Meta> second = meta_at(first->page_size);
       return second && second->txid > first->txid ? *second : *first;
     }
-    for (std::uint32_t size = 1024; size <= kLargestPage; size *= 2) {
+    for (std::uint32_t size = 1024; size <= limits::kDatabasePage; size *= 2) {
       const std::optional<Meta> second = meta_at(size);
       if (second && second->page_size == size) return *second;
     }
@@ -257,12 +246,12 @@ class File {
     const std::uint64_t overflow = read_number<std::uint32_t>(header, 12);
     if (overflow >= meta_.high_water - id) throw bad("overflows the file");
     const std::uint64_t size = (overflow + 1) * meta_.page_size;
-    if (size > kLongestRun) throw bad("too large");
+    if (size > limits::kDatabaseRun) throw bad("too large");
     return Page(read_at(offset, static_cast<std::size_t>(size)), where);
   }
 
   void walk(const Page& page, int depth, const Visit& visit) {
-    if (depth > kDeepest) fail("the tree is too deep");
+    if (depth > limits::kDatabaseDepth) fail("the tree is too deep");
     for (const Element& element : page.elements()) {
       if (page.is_leaf()) {
         visit(element);

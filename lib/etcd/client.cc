@@ -7,9 +7,11 @@
 #include <protozero/exception.hpp>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include "etcd/grpc.h"
 #include "etcd/messages.h"
+#include "etcd/verdict.h"
 #include "http/url.h"
 
 namespace kubedr::etcd {
@@ -20,8 +22,6 @@ constexpr Method kAlarm{"/etcdserverpb.Maintenance/Alarm", "alarms"};
 constexpr Method kSnapshot{"/etcdserverpb.Maintenance/Snapshot", "snapshot"};
 constexpr Method kRange{"/etcdserverpb.KV/Range", "get"};
 
-constexpr std::uint64_t kDigestSize = 32;
-constexpr std::uint64_t kLargestDatabase = std::uint64_t{1} << 50;
 constexpr int kEmptyBlobs = 16;
 
 template <class Parse>
@@ -81,7 +81,7 @@ class GrpcSnapshot final : public Client::SnapshotStream {
     }
     const SnapshotBlob blob = parsed(call_, *message, parse_snapshot);
     if (!db_size_) {
-      if (blob.remaining > kLargestDatabase) {
+      if (blob.remaining > limits::kDatabase) {
         throw call_.error(ErrorKind::corrupt, "a db of impossible size was announced");
       }
       db_size_ = blob.remaining + blob.bytes.size();

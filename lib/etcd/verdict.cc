@@ -12,10 +12,8 @@
 namespace kubedr::etcd {
 namespace {
 
-constexpr std::size_t kDigestSize = 32;
-constexpr std::size_t kMetaBytes = 16 + 64;                    // page header, meta
-constexpr std::size_t kLargestPage = 64 * limits::kKiB;        // of arm64 and ppc64 kernels
-constexpr std::size_t kHeadBytes = kLargestPage + kMetaBytes;  // page 0, and page 1's meta
+constexpr std::size_t kMetaBytes = 16 + 64;                             // page header, meta
+constexpr std::size_t kHeadBytes = limits::kDatabasePage + kMetaBytes;  // page 0, page 1's meta
 
 [[noreturn]] void fail(const std::string& name, const std::string& why) {
   throw Error(ErrorKind::corrupt, name + ": " + why,
@@ -26,7 +24,8 @@ constexpr std::size_t kHeadBytes = kLargestPage + kMetaBytes;  // page 0, and pa
 Meta require_metas(ByteView head, const std::string& name) {
   const std::optional<Meta> first = parse_meta(head);
   if (!first) fail(name, "the first meta page is damaged");
-  if (first->page_size < 512 || first->page_size > kLargestPage || first->page_size > head.size()) {
+  if (first->page_size < 512 || first->page_size > limits::kDatabasePage ||
+      first->page_size > head.size()) {
     fail(name, fmt::format("impossible page size {}", first->page_size));
   }
   const std::optional<Meta> second = parse_meta(head.subspan(first->page_size));

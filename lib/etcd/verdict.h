@@ -10,6 +10,8 @@
 
 namespace kubedr::etcd {
 
+inline constexpr std::size_t kDigestSize = 32;  // of the SHA-256 behind a snapshot's database
+
 // What a database must be to be called a backup; only a Verdict can make one.
 class Verified {
  public:

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "support/temp_dir.h"
 #include "unit/etcd/bolt_file.h"
 
@@ -97,6 +98,17 @@ TEST_CASE("bolt: with the first meta page damaged the second one is looked for")
     db[size + 20] ^= 1;
     CHECK(contains(refusal(db), "no valid meta page"));
   }
+}
+
+TEST_CASE("bolt: pages beyond those of any kernel, and runs of them beyond 64 MiB, are refused") {
+  CHECK(inspect(small_db(limits::kDatabasePage)).revision == 362);
+  CHECK(contains(refusal(small_db(2 * limits::kDatabasePage)), "no valid meta page"));
+  const std::uint32_t size = limits::kDatabasePage;
+  const std::uint32_t pages = limits::kDatabaseRun / limits::kDatabasePage + 1;
+  Bytes db = concatenated({meta_page(0, size, 2, pages + 2, 8), meta_page(1, size, 2, pages + 2, 7),
+                           leaf_page(2, {{"key", ""}}, size, pages - 1)});
+  db.resize(std::size_t{pages + 2} * size);
+  CHECK(contains(refusal(db), "too large"));
 }
 
 TEST_CASE("bolt: the newer meta page leads, whichever it is") {
