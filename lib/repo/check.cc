@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <mutex>
 #include <set>
 #include <unordered_map>
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "repo/blob.h"
 #include "repo/keyring.h"
 #include "repo/parallel.h"
@@ -298,10 +298,10 @@ class Checker {
       std::uint64_t bytes = 0;
       std::vector<BlobHandle> lost;
       const std::vector<std::string> wrong = read_pack(chosen[i], indexed, lost, bytes, call);
+      progress_(bytes, total);
       const std::lock_guard guard(mutex);
       ++report_.packs_read;
       report_.bytes_read += bytes;
-      progress_(bytes, total);
       for (const std::string& text : wrong) {
         error("pack-damaged", data_path(chosen[i]),
               fmt::format("pack {}: {}", chosen[i].hex(), text), kForgetBroken);
@@ -420,14 +420,6 @@ class Checker {
 [[noreturn]] void fail_subset(const std::string& why) {
   throw Error(ErrorKind::usage, "check flag --read-data-subset" + why,
               "give a part as n/t, a share as x%, or a size with K, M, G or T");
-}
-
-template <class Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
 }
 
 }  // namespace

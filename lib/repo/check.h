@@ -56,7 +56,8 @@ struct CheckReport {
   std::uint64_t whole_snapshots() const;
 };
 
-// Told of packs' bytes as they are read, and of how many will be, by one thread at a time.
+// Told of packs' bytes as they are read, and of how many will be: first of none, by the caller's
+// thread, then by any that reads.
 using CheckProgress = std::function<void(std::uint64_t bytes, std::uint64_t total)>;
 
 // Looks at everything: index files, packs and their sizes, snapshots, trees, keys, locks, and with

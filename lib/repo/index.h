@@ -19,6 +19,8 @@ struct IndexedPack {
   std::vector<PackEntry> entries;
 };
 
+inline constexpr std::size_t kFullIndex = 50'000;  // blobs of one file, as restic has it
+
 // An index file's JSON, read as a stream: each pack is handed over as it is complete.
 //
 // shape    {"packs":[{"id":..,"blobs":[{"id":..,"type":..,"offset":..,"length":..,
@@ -33,7 +35,7 @@ std::string index_json(const std::vector<IndexedPack>& packs);
 // Where every blob is: what all index files say, and what this process adds.
 //
 // units    about 64 bytes a blob
-// threads  `find`, `claim` and `publish` are synchronised; `add` before any of them
+// threads  synchronised; moved by one thread that has it alone
 class Index {
  public:
   Index();

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/time.h"
 #include "repo/json_text.h"
 
@@ -17,29 +18,13 @@ namespace kubedr::repo {
 namespace {
 
 constexpr std::size_t kSaltSize = 64;
-constexpr std::uint64_t kMemoryLimit = std::uint64_t{256} << 20;
-
-// scrypt works through its memory p times; restic's own choice amounts to 224 MiB. A key that
-// would take minutes is a trap, not a key.
-constexpr std::uint64_t kWorkLimit = std::uint64_t{16} << 30;
-
-// Bytes that must not stay in memory.
-struct WipedBytes {
-  Bytes bytes;
-
-  WipedBytes() = default;
-  WipedBytes(const WipedBytes&) = delete;
-  WipedBytes& operator=(const WipedBytes&) = delete;
-
-  ~WipedBytes() { wipe(bytes.data(), bytes.size()); }
-};
 
 bool is_affordable(const KeyCost& cost) {
   if (cost.n < 2 || (cost.n & (cost.n - 1)) != 0 || cost.r == 0 || cost.p == 0) return false;
   const std::uint64_t block = std::uint64_t{128} * cost.r;
-  if (block > kMemoryLimit || cost.n > kMemoryLimit / block) return false;
+  if (block > limits::kKeyMemory || cost.n > limits::kKeyMemory / block) return false;
   const std::uint64_t memory = block * cost.n;
-  return cost.p <= kMemoryLimit / block && cost.p <= kWorkLimit / memory;
+  return cost.p <= limits::kKeyMemory / block && cost.p <= limits::kKeyWork / memory;
 }
 
 void take(ByteView& from, std::span<std::uint8_t> to) {
@@ -50,7 +35,7 @@ void take(ByteView& from, std::span<std::uint8_t> to) {
 SealKey derive_key(const Secret& password, ByteView salt, const KeyCost& cost) {
   // OpenSSL counts a little more than 128*N*r, and its own limit of 32 MiB is below restic's usual
   // cost.
-  constexpr std::uint64_t kOpensslLimit = 3 * kMemoryLimit;
+  constexpr std::uint64_t kOpensslLimit = 3 * limits::kKeyMemory;
   const std::string_view text = password.reveal();
   WipedBytes derived;
   derived.bytes.resize(32 + 16 + 16);  // encrypt, k, r

@@ -17,25 +17,14 @@ namespace kubedr::repo {
 
 namespace {
 
-using storage::FileInfo;
 using storage::FileKind;
 using storage::FileName;
 
-constexpr std::size_t kMostKeys = 20;  // restic tries no more
-constexpr std::size_t kSmallFile = 64 * limits::kKiB;
 constexpr std::chrono::seconds kCleanUp{5};
-
-std::vector<std::string> list_ids(const Repository& repository, const Call& call) {
-  std::vector<std::string> ids;
-  repository.store().list(
-      FileKind::key, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
-  std::sort(ids.begin(), ids.end());
-  return ids;
-}
 
 SavedKey load_key(const Repository& repository, const std::string& id, const Call& call) {
   const FileName name{FileKind::key, id};
-  const Bytes bytes = repository.store().load(name, kSmallFile, call);
+  const Bytes bytes = repository.store().load(name, limits::kSmallFile, call);
   if (to_hex(sha256(bytes)) != id) {
     throw Error(ErrorKind::corrupt, name.path() + ": its name is not its hash");
   }
@@ -54,7 +43,7 @@ SavedKey load_key(const Repository& repository, const std::string& id, const Cal
 std::vector<SavedKey> list_keys(const Repository& repository, const Call& call,
                                 std::vector<std::string>* damaged) {
   std::vector<SavedKey> keys;
-  for (const std::string& id : list_ids(repository, call)) {
+  for (const std::string& id : list_ids(repository.store(), FileKind::key, call)) {
     try {
       keys.push_back(load_key(repository, id, call));
     } catch (const Error& error) {
@@ -74,10 +63,11 @@ std::vector<KeyId> foreign_keys(const Repository& repository, const Secret& pass
     if (key.current) continue;
     const FileName name{FileKind::key, key.id.hex()};
     try {
-      const Bytes json = repository.store().load(name, kSmallFile, call);
+      const Bytes json = repository.store().load(name, limits::kSmallFile, call);
       const std::optional<SealKey> master = open_key_file(as_text(json), password, name.path());
       if (!master) continue;
-      const Bytes config = repository.store().load({FileKind::config, {}}, kSmallFile, call);
+      const Bytes config =
+          repository.store().load({FileKind::config, {}}, limits::kSmallFile, call);
       Bytes plain;
       if (!Sealer(*master, random).try_open(config, plain)) foreign.push_back(key.id);
     } catch (const Error& error) {
@@ -92,7 +82,7 @@ std::vector<KeyId> foreign_keys(const Repository& repository, const Secret& pass
 KeyId add_key(const Repository& repository, const Secret& password, const std::string& username,
               const std::string& hostname, Random& random, const Call& call) {
   require_good_password(password);
-  if (list_ids(repository, call).size() >= kMostKeys) {
+  if (list_ids(repository.store(), FileKind::key, call).size() >= limits::kKeys) {
     throw Error(ErrorKind::failed, "there are 20 keys already, and restic tries no more",
                 "remove one with `key remove`");
   }
@@ -116,7 +106,7 @@ KeyId add_key(const Repository& repository, const Secret& password, const std::s
 
 KeyId remove_key(const Repository& repository, Lock& lock, const std::string& prefix,
                  const Call& call) {
-  const std::vector<std::string> ids = list_ids(repository, call);
+  const std::vector<std::string> ids = list_ids(repository.store(), FileKind::key, call);
   // Two that remove each other's key would leave none: whoever waited for the lock looks again.
   if (!std::binary_search(ids.begin(), ids.end(), repository.key_id().hex())) {
     throw Error(ErrorKind::conflict,

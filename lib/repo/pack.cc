@@ -87,8 +87,8 @@ class EntryReader {
   std::uint64_t offset_ = 0;
 };
 
-// Bytes of the sealed header, which ends 4 bytes before the pack does.
-std::size_t header_length(ByteView tail, std::uint64_t pack_bytes, const std::string& where) {
+// Of the sealed header, which ends 4 bytes before the pack does.
+std::uint32_t header_length(ByteView tail, std::uint64_t pack_bytes, const std::string& where) {
   if (pack_bytes < kSmallestPack || tail.size() < kLengthSize || tail.size() > pack_bytes) {
     throw Error(ErrorKind::corrupt, where + ": not a pack: too short");
   }
@@ -97,10 +97,6 @@ std::size_t header_length(ByteView tail, std::uint64_t pack_bytes, const std::st
       length > pack_bytes - kLengthSize) {
     throw Error(ErrorKind::corrupt,
                 fmt::format("{}: not a pack: a header of {} bytes is not possible", where, length));
-  }
-  if (length > tail.size() - kLengthSize) {
-    throw Error(ErrorKind::corrupt,
-                fmt::format("{}: a header of {} bytes, read only {}", where, length, tail.size()));
   }
   return length;
 }
@@ -133,9 +129,17 @@ Bytes make_pack_header(const std::vector<PackEntry>& entries, Sealer& sealer) {
   return header;
 }
 
+std::uint64_t pack_tail_size(ByteView tail, std::uint64_t pack_bytes, const std::string& where) {
+  return header_length(tail, pack_bytes, where) + kLengthSize;
+}
+
 std::vector<PackEntry> parse_pack_header(ByteView tail, std::uint64_t pack_bytes, Sealer& sealer,
                                          const std::string& where) {
   const std::size_t length = header_length(tail, pack_bytes, where);
+  if (length > tail.size() - kLengthSize) {
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: a header of {} bytes, read only {}", where, length, tail.size()));
+  }
   const ByteView sealed = tail.subspan(tail.size() - kLengthSize - length, length);
   Bytes header;
   if (!sealer.try_open(sealed, header)) {

@@ -38,6 +38,9 @@ std::uint64_t pack_size(const std::vector<PackEntry>& entries);
 // The sealed header with its length, to be appended to the blobs.
 Bytes make_pack_header(const std::vector<PackEntry>& entries, Sealer& sealer);
 
+// How many bytes at the end of a pack hold its header, by the last four of them.
+std::uint64_t pack_tail_size(ByteView tail, std::uint64_t pack_bytes, const std::string& where);
+
 // The entries of a whole pack's bytes, or of its tail as long as that holds the header;
 // `pack_bytes` is the size of the whole file.
 std::vector<PackEntry> parse_pack_header(ByteView tail, std::uint64_t pack_bytes, Sealer& sealer,

@@ -40,11 +40,11 @@ constexpr std::size_t kPackBytes = 8 * limits::kMiB;
 constexpr std::uint64_t kSmallPack = 4 * limits::kMiB / 5 * 4;
 constexpr std::uint64_t kSmallPackWanted = kPackBytes / 5 * 4;
 constexpr std::size_t kFewSmall = 10;         // so many small packs may stay
-constexpr std::size_t kIndexBlobs = 50'000;   // of one index file
 constexpr std::size_t kSmallIndex = 10'000;   // blobs
 constexpr std::size_t kFewSmallIndexes = 16;  // a backup leaves one of them
 constexpr std::size_t kRepackThreads = 2;     // each holds a pack
 constexpr std::size_t kRemoveThreads = 8;
+constexpr std::chrono::hours kLeftoverAge{6};
 
 // What is known of one pack.
 struct PackUse {
@@ -432,7 +432,6 @@ class Repacker {
         sealer.seal(entry.blob, repository_.load_blob(plan_.index, entry.blob, call), out);
       }
     }
-    const std::lock_guard guard(mutex_);
     progress_(bytes.size());
   }
 
@@ -463,7 +462,7 @@ class Repacker {
   Packer data_;
   Packer trees_;
   std::mutex mutex_;
-  std::vector<IndexedPack> stored_;  // guarded by mutex_, and so is progress_
+  std::vector<IndexedPack> stored_;  // guarded by mutex_
 };
 
 class Execution {
@@ -472,6 +471,7 @@ class Execution {
       : repository_(repository), lock_(lock), plan_(plan), call_(call) {}
 
   void run(const PruneProgress& progress) {
+    remove_leftovers();
     remove_packs(plan_.unreferenced);
     for (IndexedPack& pack : repack(progress)) name_pack(std::move(pack));
     rewrite_indexes();
@@ -537,7 +537,7 @@ class Execution {
   void name_pack(IndexedPack pack) {
     open_blobs_ += pack.entries.size();
     open_.push_back(std::move(pack));
-    if (open_blobs_ >= kIndexBlobs) save_index();
+    if (open_blobs_ >= kFullIndex) save_index();
   }
 
   void save_index() {
@@ -555,6 +555,16 @@ class Execution {
     lock_.require_held(call_);
     for (const IndexId& id : plan_.rewrite) {
       repository_.store().remove({FileKind::index, id.hex()}, call_);
+    }
+  }
+
+  // What a kill left of a file in a folder. Nobody has written to it for hours, lock or not.
+  void remove_leftovers() const {
+    try {
+      repository_.store().remove_leftovers(call_.clock().now() - kLeftoverAge, call_);
+    } catch (const Error& error) {
+      call_.require_live();
+      log::warn("what a killed save left behind: not removed: {}", error.what());
     }
   }
 

@@ -86,7 +86,7 @@ PruneFigures rehearse_prune(const Repository& repository, const Lock& lock,
                             const PruneOptions& options, const std::vector<SnapshotId>& forgotten,
                             const Call& call);
 
-// Told of bytes of packs that were repacked, for a progress line; by one thread at a time.
+// Told of bytes of packs that were repacked, for a progress line; by any thread.
 using PruneProgress = std::function<void(std::uint64_t bytes)>;
 
 // Carries a plan out in restic's order: unreferenced packs go; used blobs of repacked packs are
@@ -98,24 +98,6 @@ using PruneProgress = std::function<void(std::uint64_t bytes)>;
 // requires the same exclusive lock that the plan was made under
 void execute_prune(const Repository& repository, Lock& lock, const PrunePlan& plan,
                    const PruneProgress& progress, const Call& call);
-
-// What `repair index` did.
-struct RepairedIndex {
-  std::uint64_t packs_read = 0;  // in no index, or of another size than theirs
-  std::uint64_t packs_unreadable = 0;
-  std::uint64_t packs_dropped = 0;  // named by an index and absent
-  std::uint64_t index_files_removed = 0;
-  std::uint64_t index_files_written = 0;
-  std::vector<std::string> problems;  // one text for each pack or index file that is beyond repair
-};
-
-// Makes the index files tell what packs there are, by the headers of those that they miss.
-// `read_all_packs`: without trusting any index file.
-//
-// requires an exclusive lock
-// source   restic internal/repository/repair_index.go
-RepairedIndex repair_index(const Repository& repository, Lock& lock, bool read_all_packs,
-                           const Call& call);
 
 }  // namespace kubedr::repo
 

@@ -1,3 +1,5 @@
+#include "repo/repair_index.h"
+
 #include <algorithm>
 #include <mutex>
 #include <unordered_map>
@@ -7,7 +9,6 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "repo/parallel.h"
-#include "repo/prune.h"
 
 namespace kubedr::repo {
 
@@ -17,7 +18,6 @@ using storage::FileInfo;
 using storage::FileKind;
 using storage::FileName;
 
-constexpr std::size_t kIndexBlobs = 50'000;
 constexpr std::size_t kHeaderThreads = 8;
 constexpr std::uint64_t kFirstGuess = 64 * limits::kKiB;  // holds the header of most packs
 
@@ -47,10 +47,7 @@ class Repair {
 
   // A file of which every pack is as it says stays. Of the others, what is right is taken over.
   void list_indexes(bool read_all_packs) {
-    std::vector<std::string> ids;
-    repository_.store().list(
-        FileKind::index, [&](const FileInfo& info) { ids.push_back(info.id); }, call_);
-    for (const std::string& id : ids) {
+    for (const std::string& id : list_ids(repository_.store(), FileKind::index, call_)) {
       const FileName name{FileKind::index, id};
       if (read_all_packs) {
         rewrite_.push_back(name);
@@ -110,7 +107,7 @@ class Repair {
         if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) throw;
         const std::lock_guard guard(mutex);
         ++result_.packs_unreadable;
-        result_.problems.push_back(FileName{FileKind::pack, id.hex()}.path() + ": " + error.what());
+        result_.problems.emplace_back(error.what());
       }
     });
   }
@@ -118,19 +115,11 @@ class Repair {
   // The header's length stands at the end; a second request brings what the first one missed.
   std::vector<PackEntry> read_header(const PackId& id, std::uint64_t size, const Call& call) const {
     const FileName name{FileKind::pack, id.hex()};
-    constexpr std::uint64_t kLengthBytes = 4;
-    if (size < kLengthBytes) throw Error(ErrorKind::corrupt, "too short for a pack");
-    std::uint64_t tail = std::min(size, kFirstGuess);
-    Bytes bytes = repository_.store().load_range(name, {size - tail, tail}, call);
-    std::uint64_t length = 0;
-    for (std::size_t i = 0; i < kLengthBytes; ++i) {
-      length |= std::uint64_t{bytes[bytes.size() - kLengthBytes + i]} << (8 * i);
-    }
-    if (length > limits::kPackHeader || length + kLengthBytes > size) {
-      throw Error(ErrorKind::corrupt, "its header is longer than the pack");
-    }
-    if (length + kLengthBytes > tail) {
-      tail = length + kLengthBytes;
+    if (size == 0) throw Error(ErrorKind::corrupt, name.path() + ": not a pack: empty");
+    const std::uint64_t guess = std::min(size, kFirstGuess);
+    Bytes bytes = repository_.store().load_range(name, {size - guess, guess}, call);
+    const std::uint64_t tail = pack_tail_size(bytes, size, name.path());
+    if (tail > guess) {
       bytes = repository_.store().load_range(name, {size - tail, tail}, call);
     }
     Sealer sealer = repository_.make_sealer();
@@ -154,7 +143,7 @@ class Repair {
     for (IndexedPack& pack : found_) {
       blobs += pack.entries.size();
       open.push_back(std::move(pack));
-      if (blobs >= kIndexBlobs) save();
+      if (blobs >= kFullIndex) save();
     }
     save();
     lock_.require_held(call_);

@@ -37,7 +37,8 @@
 //                      steps back. Two that take over at a time: the later config stays, as above.
 //
 // The key file is made (0.1 s of scrypt) before the config is written, so config and key are one
-// round trip apart.
+// round trip apart. The config is the commit point: whoever is told to end from then on finishes,
+// since to stop there would leave a repository that nobody has reported.
 namespace kubedr::repo {
 
 namespace {
@@ -55,31 +56,19 @@ constexpr milliseconds kForeign{10'000};
 constexpr milliseconds kPoll{250};
 constexpr milliseconds kCleanUp{5'000};
 
-constexpr std::size_t kTriedKeys = 20;                 // restic's limit
-constexpr std::size_t kSmallFile = 64 * limits::kKiB;  // a config or key file
-constexpr std::size_t kSnapshotThreads = 16;           // small files: all is latency
-constexpr std::size_t kIndexThreads = 4;               // some 4 MiB each
+constexpr std::size_t kSnapshotThreads = 16;  // small files: all is latency
+constexpr std::size_t kIndexThreads = 4;      // some 4 MiB each
 
 const FileName kConfigName{FileKind::config, {}};
 
 constexpr char kBringBack[] =
     "bring config and keys/ back from a copy, or from the bucket's older versions";
 
-// The ids of a kind, sorted.
-std::vector<std::string> list_ids(const storage::StoreReader& store, FileKind kind,
-                                  const Call& call) {
-  std::vector<std::string> ids;
-  store.list(
-      kind, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
-  std::sort(ids.begin(), ids.end());
-  return ids;
-}
-
 // Nullopt when it is not there.
 std::optional<Bytes> load_if_there(const storage::StoreReader& store, const FileName& name,
                                    const Call& call) {
   try {
-    return store.load(name, kSmallFile, call);
+    return store.load(name, limits::kSmallFile, call);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found) throw;
     return std::nullopt;
@@ -88,7 +77,7 @@ std::optional<Bytes> load_if_there(const storage::StoreReader& store, const File
 
 Bytes load_config_bytes(const storage::StoreReader& store, const Call& call) {
   try {
-    Bytes sealed = store.load(kConfigName, kSmallFile, call);
+    Bytes sealed = store.load(kConfigName, limits::kSmallFile, call);
     if (!sealed.empty()) return sealed;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found && error.kind() != ErrorKind::no_repository) throw;
@@ -133,9 +122,9 @@ struct KeyFile {
 std::vector<KeyFile> load_keys(const storage::StoreReader& store, std::string& damage,
                                const Call& call) {
   std::vector<std::string> ids = list_ids(store, FileKind::key, call);
-  if (ids.size() > kTriedKeys) {
-    log::warn("the repository has {} keys, only the first {} are tried", ids.size(), kTriedKeys);
-    ids.resize(kTriedKeys);
+  if (ids.size() > limits::kKeys) {
+    log::warn("the repository has {} keys, only the first {} are tried", ids.size(), limits::kKeys);
+    ids.resize(limits::kKeys);
   }
   std::vector<KeyFile> keys;
   for (const std::string& id : ids) {
@@ -246,7 +235,11 @@ OpenedKey open_keys(const storage::StoreReader& store, const Secret& password, R
 class Init {
  public:
   Init(storage::Store& store, const InitRequest& request, Random& random, const Call& call)
-      : store_(store), random_(random), call_(call), master_(make_master_key(random)) {
+      : store_(store),
+        random_(random),
+        call_(call),
+        committed_(request.committed),
+        master_(make_master_key(random)) {
     const Config config = make_config(request.version, random);
     Sealer(master_, random).seal(as_bytes(to_json(config)), config_);
     key_ = make_key_file(master_, request.password, request.username, request.hostname,
@@ -254,9 +247,11 @@ class Init {
     key_name_ = {FileKind::key, to_hex(sha256(key_))};
   }
 
-  void run() {
+  // Returns the call of what comes next.
+  Call run() {
     store_.create(call_);
     write_config();
+    if (committed_) call_ = committed_();
     store_.save(key_name_, key_, sha256(key_), SaveMode::replace, call_);
     try {
       call_.sleep(kSettle);
@@ -266,6 +261,7 @@ class Init {
       if (error.kind() == ErrorKind::exists) step_back();
       throw;
     }
+    return call_;
   }
 
  private:
@@ -344,7 +340,8 @@ class Init {
 
   storage::Store& store_;
   Random& random_;
-  const Call& call_;
+  Call call_;  // the work's, then the rest's
+  const std::function<Call()> committed_;
   const SealKey master_;
   Bytes config_;
   Bytes key_;
@@ -381,10 +378,11 @@ Repository Repository::init(storage::Store& store, const InitRequest& request, R
   require_good_password(request.password);
   if (request.version != 1 && request.version != 2) {
     throw Error(ErrorKind::usage,
-                "unsupported repository version " + std::to_string(request.version));
+                "unsupported repository version " + std::to_string(request.version),
+                "restic knows 1 and 2");
   }
-  Init(store, request, random, call).run();
-  return open(store, request.password, random, call);
+  const Call rest = Init(store, request, random, call).run();
+  return open(store, request.password, random, rest);
 }
 
 Repository Repository::open(storage::Store& store, const Secret& password, Random& random,

@@ -34,27 +34,34 @@ struct InitRequest {
   int version = 2;
   std::string username;
   std::string hostname;
+  // Asked once the config is written, the commit point: what it returns is the rest's call, which
+  // should outlive the work's own. Empty: there is just one.
+  std::function<Call()> committed{};
 };
 
 // An opened restic repository: its keys are known.
 //
 // errors   no_repository (restic's words), wrong_password, corrupt, and what the store throws;
 //          usage for a repository version that is not 1 or 2
-// threads  `load_*` and the store are synchronised; everything else one thread
+// threads  synchronised: nothing of it changes; moved by one thread that has it alone
 // source   restic doc/design.rst
 class Repository {
  public:
-  // Makes a repository in a store that has none. `store`, `clock`, `random` must outlive it.
+  // Makes a repository in a store that has none. `store`, `random` and the call's clock must
+  // outlive it.
   //
   // Cannot race: the config is written first, create_only, and decides; then the key; the result is
-  // proven by opening it. A config without any key that opens it is what an init killed in between
-  // left behind, when it is still alone after waiting: it is then taken over. On stores whose
-  // create_only is not atomic, and against restic's own unconditional init, the keys are looked at
-  // again: of two, both written for the same config stay valid, a key that does not open the config
-  // is removed by whoever wrote it.
+  // proven by opening it. On stores whose create_only is not atomic, and against restic's own
+  // unconditional init, the config is looked at again later: whoever finds another than his removes
+  // his key and fails with `exists`. A key of somebody else's that stays is only told of in the
+  // log.
   //
-  // errors   exists: there is a repository already (nothing was changed); usage: a password that
-  //          is empty or ends in a newline
+  // Takes 3 s, of waiting for such others; up to 13 s where there is somebody else's key. Ended
+  // before its commit point it leaves nothing, or a config without any key: one that is still alone
+  // after 3 s more is taken over by the next.
+  //
+  // errors   exists: there is a repository already, or somebody else made one meanwhile, and it is
+  //          as it was; usage: a password that is empty or ends in a newline
   static Repository init(storage::Store& store, const InitRequest& request, Random& random,
                          const Call& call);
 

@@ -33,7 +33,6 @@ using storage::Range;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kSparseBlock = 4 * limits::kKiB;
-constexpr int kMaxDepth = 200;  // each level holds a descriptor open
 constexpr unsigned kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 bool is_zero(ByteView bytes) {
@@ -194,7 +193,7 @@ class NewFile {
         if (is_zero(bytes.subspan(run, block))) break;
         run += block;
       }
-      write_all(bytes.first(run), offset);
+      write_full_at(fd(), bytes.first(run), offset, path_);
       bytes = bytes.subspan(run);
       offset += run;
     }
@@ -231,16 +230,6 @@ class NewFile {
   }
 
  private:
-  void write_all(ByteView bytes, std::uint64_t offset) const {
-    while (!bytes.empty()) {
-      const ssize_t n = ::pwrite(fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) throw_errno(path_, "write");
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-      offset += static_cast<std::uint64_t>(n);
-    }
-  }
-
   void rename() const {
     // Two nodes of one name are damage; the first must not be lost.
     if (::renameat2(folder_, temporary_.c_str(), folder_, name_.c_str(), RENAME_NOREPLACE) == 0) {
@@ -301,7 +290,9 @@ class Restorer {
     if (options_.overwrite != Overwrite::refuse) remove_leftovers(folder);
     damage_.collect([&] {
       const std::string where = shown(folder.inside);
-      if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
+      if (depth > limits::kTreeDepth) {
+        throw Error(ErrorKind::corrupt, where + ": nested too deeply");
+      }
       const Bytes json = load_tree(tree, where);
       parse_tree(as_text(json), where,
                  [&](Node&& node) { damage_.collect([&] { restore_node(node, folder, depth); }); });
@@ -416,6 +407,7 @@ class Restorer {
     }
     set_metadata(file.fd(), node, inside);
     file.commit(there.has_value());
+    if (options_.restored) options_.restored(inside);
     ++result_.files;
     result_.bytes += size;
   }

@@ -33,6 +33,8 @@ struct RestoreOptions {
   Patterns include;     // empty: everything
   Patterns exclude;     // what is in an excluded folder cannot be had back by a "!"
   bool verify = false;  // each file is read back from the disk before it gets its name
+  // Told of each file that was given its name, by its path in the snapshot: "data/x"; or none.
+  std::function<void(const std::string& path)> restored = {};
   // Told of restored bytes, by any thread; or none.
   std::function<void(std::uint64_t bytes)> progress = {};
 };

@@ -1,13 +1,12 @@
 #include "repo/walk.h"
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 namespace kubedr::repo {
 
 namespace {
-
-constexpr int kMaxDepth = 200;
 
 class Walk {
  public:
@@ -32,7 +31,7 @@ class Walk {
  private:
   void nodes(const BlobId& tree, const std::string& path, int depth) {
     const std::string where = path.empty() ? "/" : printable(path);
-    if (depth > kMaxDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
+    if (depth > limits::kTreeDepth) throw Error(ErrorKind::corrupt, where + ": nested too deeply");
     const Bytes json = load(tree, where);
     parse_tree(as_text(json), where, [&](Node&& node) {
       const std::string inside = path + "/" + node.name;

@@ -162,4 +162,9 @@ void CachedStore::remove(const FileName& name, const Call& call) {
   if (is_kept(name.kind)) attempt(call, [&] { cache_->remove(name, call); });
 }
 
+void CachedStore::remove_leftovers(WallTime before, const Call& call) {
+  inner_->remove_leftovers(before, call);
+  attempt(call, [&] { cache_->remove_leftovers(before, call); });
+}
+
 }  // namespace kubedr::storage

@@ -21,20 +21,9 @@ namespace {
 
 constexpr unsigned kFileMode = 0400;
 constexpr unsigned kFolderMode = 0700;
+constexpr std::string_view kTemporary = "-tmp-";  // behind the name, and then chance; as restic's
 constexpr std::array kKinds = {FileKind::pack, FileKind::key, FileKind::index, FileKind::snapshot,
                                FileKind::lock};
-
-// mkdir(2) of a folder and of those above it; true if anything was made.
-bool make_folder(const fs::path& folder) {
-  if (::mkdir(folder.c_str(), kFolderMode) == 0) return true;
-  if (errno == ENOENT && folder.has_parent_path() && folder.parent_path() != folder) {
-    make_folder(folder.parent_path());
-    if (::mkdir(folder.c_str(), kFolderMode) == 0) return true;
-  }
-  std::error_code ignored;
-  if (errno == EEXIST && fs::is_directory(folder, ignored)) return false;
-  throw_errno(folder, "make folder");
-}
 
 // A repository is not there when its folder is not. Whatever else is wrong with the folder is told
 // by the operation that follows.
@@ -83,6 +72,35 @@ void list_folder(const fs::path& folder, std::string_view start,
   if (!error || error == std::errc::no_such_file_or_directory) return;
   errno = error.value();
   throw_errno(folder, "list");
+}
+
+// The file's name ends where that of the temporary one goes on.
+bool is_temporary(const std::string& name) {
+  const std::size_t end = name.find(kTemporary);
+  if (end == std::string::npos) return false;
+  const std::string_view of = std::string_view(name).substr(0, end);
+  return is_id(of) || of == "config";
+}
+
+void remove_temporary(const fs::path& folder, WallTime before) {
+  std::error_code error;
+  bool removed = false;
+  fs::directory_iterator at(folder, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    if (!is_temporary(at->path().filename().string())) continue;
+
+    struct stat info {};
+
+    if (::lstat(at->path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (WallTime(std::chrono::seconds(info.st_mtim.tv_sec)) >= before) continue;
+    if (::unlink(at->path().c_str()) != 0 && errno != ENOENT) throw_errno(at->path(), "remove");
+    removed = true;
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    errno = error.value();
+    throw_errno(folder, "list");
+  }
+  if (removed) sync_directory(folder);
 }
 
 }  // namespace
@@ -139,11 +157,12 @@ void DirectoryStore::list(FileKind kind, const std::function<void(const FileInfo
 
 bool DirectoryStore::create(const Call& call) {
   call.require_live();
-  bool made = make_folder(root_);
-  for (const FileKind kind : kKinds) made |= make_folder((root_ / folder_of(kind)).parent_path());
+  bool made = make_folders(root_, kFolderMode);
+  for (const FileKind kind : kKinds)
+    made |= make_folders((root_ / folder_of(kind)).parent_path(), kFolderMode);
   const fs::path packs = (root_ / folder_of(FileKind::pack)).parent_path();
   for (unsigned shard = 0; shard < 256; ++shard)
-    made |= make_folder(packs / fmt::format("{:02x}", shard));
+    made |= make_folders(packs / fmt::format("{:02x}", shard), kFolderMode);
   if (!made) return false;
   sync_directory(packs);
   sync_directory(root_);
@@ -156,8 +175,8 @@ void DirectoryStore::save(const FileName& name, ByteView bytes, const Digest& /*
   require_folder(root_);
   const fs::path target = root_ / name.path();
   const fs::path folder = target.parent_path();
-  if (make_folder(folder)) sync_directory(folder.parent_path());
-  const fs::path path = fmt::format("{}-tmp-{:016x}", target.string(), random_.next());
+  if (make_folders(folder, kFolderMode)) sync_directory(folder.parent_path());
+  const fs::path path = fmt::format("{}{}{:016x}", target.string(), kTemporary, random_.next());
   TemporaryFile file(path, kFileMode);
   file.write(bytes);
   if (mode == SaveMode::replace) {
@@ -173,6 +192,18 @@ void DirectoryStore::remove(const FileName& name, const Call& call) {
   const fs::path path = root_ / name.path();
   if (::unlink(path.c_str()) == 0) return sync_directory(path.parent_path());
   if (errno != ENOENT) throw_errno(path, "remove");
+}
+
+void DirectoryStore::remove_leftovers(WallTime before, const Call& call) {
+  remove_temporary(root_, before);
+  for (const FileKind kind : kKinds) {
+    call.require_live();
+    if (kind != FileKind::pack) remove_temporary(root_ / folder_of(kind), before);
+  }
+  for (unsigned shard = 0; shard < 256; ++shard) {
+    call.require_live();
+    remove_temporary(root_ / folder_of(FileKind::pack) / fmt::format("{:02x}", shard), before);
+  }
 }
 
 }  // namespace kubedr::storage

@@ -119,6 +119,10 @@ void RetryingStore::save(const FileName& name, ByteView bytes, const Digest& dig
   });
 }
 
+void RetryingStore::remove_leftovers(WallTime before, const Call& call) {
+  with_retries(policy_, random_, call, [&] { inner_->remove_leftovers(before, call); });
+}
+
 void RetryingStore::remove(const FileName& name, const Call& call) {
   with_retries(policy_, random_, call, [&] { inner_->remove(name, call); });
 }

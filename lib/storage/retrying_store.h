@@ -33,6 +33,7 @@ class RetryingStore final : public Store {
   void save(const FileName& name, ByteView bytes, const Digest& digest, SaveMode mode,
             const Call& call) override;
   void remove(const FileName& name, const Call& call) override;
+  void remove_leftovers(WallTime before, const Call& call) override;
 
   int connections() const override { return inner_->connections(); }
 

@@ -36,4 +36,12 @@ std::string FileName::path() const {
   return folder_of(kind) + id;
 }
 
+std::vector<std::string> list_ids(const StoreReader& store, FileKind kind, const Call& call) {
+  std::vector<std::string> ids;
+  store.list(
+      kind, [&](const FileInfo& info) { ids.push_back(info.id); }, call);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 }  // namespace kubedr::storage

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/call.h"
@@ -80,6 +81,9 @@ class StoreReader {
   virtual std::optional<std::chrono::seconds> clock_offset() const { return std::nullopt; }
 };
 
+// The ids of a kind, sorted.
+std::vector<std::string> list_ids(const StoreReader& store, FileKind kind, const Call& call);
+
 enum class SaveMode {
   replace,      // same name, same content: a repeat is harmless
   create_only,  // errors with `exists` if the file is there; atomic where the store can do that
@@ -97,6 +101,10 @@ class Store : public StoreReader {
 
   // A file that is not there is a success.
   virtual void remove(const FileName& name, const Call& call) = 0;
+
+  // Deletes what saves that were killed left beside their files, if nobody has written to it since
+  // `before`. Where a store leaves nothing, it does nothing.
+  virtual void remove_leftovers(WallTime /*before*/, const Call& /*call*/) {}
 
   // How many saves at a time are worth while.
   virtual int connections() const = 0;

@@ -10,6 +10,7 @@
 #include "repo/check.h"
 #include "repo/keyring.h"
 #include "repo/prune.h"
+#include "repo/repair_index.h"
 #include "workflow/open.h"
 #include "workflow/services.h"
 #include "workflow/snapshots.h"

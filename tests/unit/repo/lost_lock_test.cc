@@ -9,6 +9,7 @@
 #include "backups.h"
 #include "repo/keyring.h"
 #include "repo/prune.h"
+#include "repo/repair_index.h"
 #include "support/faulty_store.h"
 
 using namespace kubedr;

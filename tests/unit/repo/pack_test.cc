@@ -148,6 +148,7 @@ TEST_CASE_FIXTURE(Fixture, "pack header: a length that cannot be is corrupt befo
     CHECK(with_length(length, 1000).find(impossible) != std::string::npos);
   }
   CHECK(with_length(limits::kPackHeader + 1, 1u << 30).find(impossible) != std::string::npos);
+  CHECK(pack_tail_size(hex("2c010000"), 1000, "data/ab") == 304);
   CHECK(with_length(300, 1000) == "data/ab: a header of 300 bytes, read only 200");
   CHECK_FALSE(complaint({}, 1000).empty());
   CHECK_FALSE(complaint(Bytes(3), 1000).empty());

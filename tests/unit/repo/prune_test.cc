@@ -2,11 +2,16 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "backups.h"
 #include "base/file.h"
+#include "repo/repair_index.h"
+#include "storage/cached_store.h"
 #include "storage/directory_store.h"
+#include "storage/retrying_store.h"
 #include "support/faulty_store.h"
 #include "support/restic.h"
 #include "support/temp_dir.h"
@@ -328,6 +333,39 @@ TEST_CASE("prune and restic: each accepts what the other left, and nothing diffe
     Lock lock = repository.lock_exclusive(kOwner, kNoRetry, call);
     CHECK(plan_prune(repository, lock, with_unused(0), call).figures.bytes_freed == 0);
   }
+}
+
+TEST_CASE("prune: what a killed save left in a folder goes, through retries and a cache too") {
+  World world;
+  const TempDir folder;
+  const auto directory = [&](const char* name) {
+    return std::make_unique<storage::DirectoryStore>(folder / name, world.random);
+  };
+  storage::CachedStore store(
+      std::make_unique<storage::RetryingStore>(directory("repository"), world.random),
+      directory("cache"));
+  make_repository(store, 2, world.random, world.call);
+  back_up(world, store, pages(0, 12), day(0));
+  back_up(world, store, pages(0, 6), day(1));
+  directory("cache")->create(world.call);
+  std::vector<std::filesystem::path> leftovers;
+  for (const char* name : {"repository", "cache"}) {
+    const FileName of{FileKind::snapshot, std::string(64, 'a')};
+    leftovers.push_back(folder / (std::string(name) + "/" + of.path() + "-tmp-0123456789abcdef"));
+    std::ofstream(leftovers.back()) << "half";
+    std::filesystem::last_write_time(
+        leftovers.back(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(7));
+  }
+  // As long as nothing else goes they stay, and a prune of nothing stays quick.
+  prune(world, store);
+  for (const auto& path : leftovers) CHECK(std::filesystem::exists(path));
+  const SnapshotId first = [&] {
+    Repository repository = world.open(store);
+    return repository.snapshots(world.call).front().id;
+  }();
+  store.remove({FileKind::snapshot, first.hex()}, world.call);
+  CHECK(prune(world, store, with_unused(0)).bytes_freed > 0);
+  for (const auto& path : leftovers) CHECK_FALSE(std::filesystem::exists(path));
 }
 
 TEST_CASE("repair index: a lost index is made anew from the packs' headers") {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "backups.h"
+#include "base/limits.h"
 #include "storage/directory_store.h"
 #include "support/fake_clock.h"
 #include "support/faulty_store.h"
@@ -209,6 +210,31 @@ TEST_CASE("init refuses keys or snapshots without a config") {
         "exists: repository already contains snapshots");
 }
 
+TEST_CASE("init that is told to end once its config is written goes on, by the call it is given") {
+  SystemRandom random;
+  for (const FileKind kind : {FileKind::config, FileKind::key}) {
+    const FakeClock clock(FakeClock::Mode::jumping);
+    MemoryStore memory;
+    HookedStore store(memory);
+    CallScope scope{Call(clock)};
+    store.after_save = [&](const FileName& name) {
+      if (name.kind != kind) return;
+      scope.fail(std::make_exception_ptr(Error(ErrorKind::interrupted, "interrupted")));
+    };
+    InitRequest asked = request();
+    int committed = 0;
+    asked.committed = [&] {
+      CHECK(memory.size_of({FileKind::config, {}}, Call(clock)));
+      ++committed;
+      return Call(clock).within(std::chrono::minutes(1));
+    };
+    CHECK(text_of([&] { Repository::init(store, asked, random, scope.call()); }) ==
+          "nothing thrown");
+    CHECK(committed == 1);
+    CHECK(every_client_can_open(memory, random, Call(clock)));
+  }
+}
+
 TEST_CASE("init takes over a config whose init was killed before it wrote the key") {
   Script clock;
   SystemRandom random;
@@ -385,6 +411,18 @@ TEST_CASE("open finds the right one of several keys and passes over damaged ones
   CHECK(error_of([&] {
           Repository::open(world.store, Secret("stray"), world.random, world.call);
         })->kind() == ErrorKind::corrupt);
+}
+
+TEST_CASE("a config or key that is larger than any is corrupt") {
+  for (const FileKind kind : {FileKind::config, FileKind::key}) {
+    World world;
+    const std::string id =
+        kind == FileKind::key ? names(world.store, kind, world.call).front() : std::string();
+    overwrite(world.store, {kind, id}, Bytes(limits::kSmallFile + 1), world.call);
+    const std::string text = text_of([&] { world.open(world.store); });
+    CHECK(text.starts_with("corrupt: "));
+    CHECK(text.ends_with("larger than it may be"));
+  }
 }
 
 TEST_CASE("open tries no more keys than restic does") {

@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/limits.h"
 #include "repo/tree.h"
+#include "repo/walk.h"
 #include "repositories.h"
 #include "support/faulty_store.h"
 #include "support/temp_dir.h"
@@ -205,6 +207,28 @@ TEST_CASE("names that lead out of the target are refused, whoever wrote them") {
     CHECK(entries_below(restore.temp.path()) == (is_tree ? 2 : 1));
     if (is_tree) CHECK(equal(restore.target / "good", noise(10, 7)));
   }
+}
+
+TEST_CASE("folders in folders end where no backup has any: what is deeper is damage") {
+  World world;
+  Restore restore(world);
+  BlobId root = restore.tree({restore.file("deepest", noise(10, 8))});
+  for (std::size_t depth = 0; depth <= limits::kTreeDepth; ++depth) {
+    Node folder = Restore::entry("f", NodeType::dir, (1U << 31U) | 0750U);
+    folder.subtree = root;
+    root = restore.tree({folder});
+  }
+  restore.finish();
+  std::vector<std::string> problems;
+  walk_tree(
+      restore.repository, restore.index, root, [](const std::string&, const Node&) {}, world.call,
+      [&](const std::string& problem) { problems.push_back(problem); });
+  const RestoredTree result = restore.run(root);
+  for (const std::vector<std::string>& told : {problems, result.damaged}) {
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].ends_with("/f/f: nested too deeply"));
+  }
+  CHECK(entries_below(restore.target) == limits::kTreeDepth + 1);
 }
 
 TEST_CASE("a link is never followed out of the target") {

@@ -131,6 +131,37 @@ TEST_CASE("directory store: leftovers, strangers and packs in a wrong folder are
   CHECK(found[0].size == 4);
 }
 
+TEST_CASE("directory store: what a killed save left goes once it is old, and nothing else does") {
+  World world;
+  DirectoryStore store(world.folder.path(), world.random);
+  store.create(world.call);
+  const FileName pack = name_of(FileKind::pack, "pack");
+  save_text(store, pack, "pack", SaveMode::replace, world.call);
+  const fs::path whole = world.folder / pack.path();
+  const fs::path key = world.folder / name_of(FileKind::key, "key").path();
+  const std::vector<fs::path> leftovers = {whole.string() + "-tmp-0123456789abcdef",
+                                           key.string() + "-tmp-1234",  // restic's
+                                           world.folder / "config-tmp-0123456789abcdef"};
+  const std::vector<fs::path> others = {whole, whole.string() + "-other",
+                                        world.folder / "notes-tmp-1"};
+  const fs::path young = key.string() + "-tmp-5678";
+  const auto old = fs::file_time_type::clock::now() - std::chrono::hours(2);
+  for (const auto& paths : {leftovers, others}) {
+    for (const fs::path& path : paths) {
+      if (path != whole) std::ofstream(path) << "half";
+      fs::last_write_time(path, old);
+    }
+  }
+  std::ofstream(young) << "half";
+  fs::create_directory(whole.string() + "-tmp-folder");
+  store.remove_leftovers(SystemClock().now() - std::chrono::hours(1), world.call);
+  for (const fs::path& path : leftovers) CHECK_FALSE(fs::exists(path));
+  for (const fs::path& path : others) CHECK(fs::exists(path));
+  CHECK(fs::exists(young));
+  CHECK(fs::exists(whole.string() + "-tmp-folder"));
+  CHECK(load_text(store, pack, world.call) == "pack");
+}
+
 TEST_CASE(
     "directory store: without its folder there is no repository, and none is made by a save") {
   World world;

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "storage/memory_store.h"
+#include "unit/storage/stores.h"
 
 namespace kubedr::storage {
 namespace {
@@ -16,6 +20,23 @@ TEST_CASE("file name: each kind lies where restic puts it") {
   CHECK(FileName{FileKind::index, kId}.path() == "index/" + kId);
   CHECK(FileName{FileKind::snapshot, kId}.path() == "snapshots/" + kId);
   CHECK(FileName{FileKind::lock, kId}.path() == "locks/" + kId);
+}
+
+TEST_CASE("list_ids: those of one kind, sorted") {
+  StillClock clock;
+  const Call call(clock);
+  MemoryStore store;
+  store.create(call);
+  std::vector<std::string> ids;
+  for (const char* text : {"a", "b", "c", "d"}) {
+    const FileName name = name_of(FileKind::snapshot, text);
+    save_text(store, name, text, SaveMode::replace, call);
+    ids.push_back(name.id);
+  }
+  save_text(store, name_of(FileKind::index, "e"), "e", SaveMode::replace, call);
+  std::sort(ids.begin(), ids.end());
+  CHECK(list_ids(store, FileKind::snapshot, call) == ids);
+  CHECK(list_ids(store, FileKind::lock, call).empty());
 }
 
 TEST_CASE("file name: one that is no id leads nowhere") {
