@@ -1,6 +1,5 @@
 #include "repo/blob.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -36,18 +35,18 @@ void BlobSealer::seal(const BlobHandle& blob, ByteView plain, SealedBlobs& out) 
     if (blob.type == BlobType::tree || frame_.size() < plain.size()) {
       stored = frame_;
       entry.plain_length = static_cast<std::uint32_t>(plain.size());
+    } else {
+      trim(frame_);
     }
   }
   const std::size_t offset = out.bytes.size();
   sealer_.seal(stored, out.bytes);
   const ByteView sealed = ByteView(out.bytes).subspan(offset);
-  sealer_.open(sealed, opened_);
-  if (!std::ranges::equal(opened_, stored)) {
+  if (!sealer_.opens_to(sealed, stored)) {
     throw Error(ErrorKind::corrupt, "blob " + blob.id.hex() + ": does not open to what was sealed",
                 "this computer's memory may be faulty");
   }
   trim(frame_);
-  trim(opened_);
   entry.offset = static_cast<std::uint32_t>(offset);
   entry.length = static_cast<std::uint32_t>(sealed.size());
   out.entries.push_back(entry);

@@ -31,7 +31,6 @@ class BlobSealer {
   const int version_;
   Compressor compressor_;
   Bytes frame_;
-  Bytes opened_;
 };
 
 // Turns what a pack holds into plain bytes.

@@ -30,6 +30,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <variant>
 
 #include "base/error.h"
@@ -39,7 +40,6 @@ namespace {
 
 constexpr std::size_t kWindow = 64;
 constexpr std::size_t kMin = std::size_t{512} << 10;
-constexpr std::size_t kMax = std::size_t{8} << 20;
 constexpr std::uint64_t kBorderMask = (std::uint64_t{1} << 20) - 1;  // a border every MiB or so
 
 constexpr std::size_t kLanes = 4;
@@ -151,7 +151,7 @@ class ContentCutter {
       const std::size_t step = advance(bytes, at);
       at += step;
       length_ += step;
-      if (length_ < kMin || (!is_border(hash_) && length_ < kMax)) continue;
+      if (length_ < kMin || (!is_border(hash_) && length_ < kLargestChunk)) continue;
       ends.push_back(at);
       length_ = 0;
       hash_ = 0;
@@ -172,7 +172,7 @@ class ContentCutter {
       hash_ = rolling_.roll(hash_, last_[at], bytes[at]);
       return 1;
     }
-    const std::size_t most = std::min(available, kMax - length_);
+    const std::size_t most = std::min(available, kLargestChunk - length_);
     const bool long_enough = most >= kStretch;
     const std::size_t border = long_enough
                                    ? find_border_in_stretch(rolling_, bytes.data() + at, hash_)
@@ -217,7 +217,9 @@ std::variant<FixedCutter, ContentCutter> make_cutter(const Cut& cut) {
 }  // namespace
 
 Cut Cut::fixed(std::size_t size) {
-  if (size == 0) throw Error(ErrorKind::internal, "cut: chunks of no bytes");
+  if (size == 0 || size > kLargestChunk) {
+    throw Error(ErrorKind::internal, "cut: chunks of " + std::to_string(size) + " bytes");
+  }
   Cut cut;
   cut.fixed_size_ = size;
   return cut;

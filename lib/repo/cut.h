@@ -10,11 +10,13 @@
 
 namespace kubedr::repo {
 
+inline constexpr std::size_t kLargestChunk = std::size_t{8} << 20;
+
 // Where a stream of bytes is cut into chunks. The opening comment of cut.cc tells why a database is
 // cut at pages and everything else by content.
 class Cut {
  public:
-  // Multiples of `size` bytes.
+  // Multiples of `size` bytes, at most kLargestChunk.
   static Cut fixed(std::size_t size);
 
   // restic's rolling hash: 512 KiB to 8 MiB, 1 MiB wanted, by the repository's polynomial.

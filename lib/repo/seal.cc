@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -100,12 +101,28 @@ struct Sealer::Impl {
     return tag;
   }
 
+  // What `sealed` holds, still encrypted; nullopt when it is not authentic.
+  std::optional<ByteView> authentic(ByteView sealed) {
+    if (sealed.size() < kSealOverhead) return std::nullopt;
+    const ByteView iv = sealed.first(kIvSize);
+    const ByteView cipher = sealed.subspan(kIvSize, sealed.size() - kSealOverhead);
+    if (is_zero(iv)) return std::nullopt;
+    const Block tag = authenticate(iv, cipher);
+    if (CRYPTO_memcmp(tag.data(), sealed.last(kMacSize).data(), tag.size()) != 0) {
+      return std::nullopt;
+    }
+    return cipher;
+  }
+
   // Counter mode: the same in both directions.
-  void crypt(const std::uint8_t* iv, ByteView from, std::uint8_t* to) {
+  void begin_crypt(const std::uint8_t* iv) {
+    require(EVP_EncryptInit_ex2(ctr.get(), nullptr, nullptr, iv, nullptr) == 1, "AES-256-CTR");
+  }
+
+  void crypt(ByteView from, std::uint8_t* to) {
     if (from.empty()) return;
     int written = 0;
-    require(EVP_EncryptInit_ex2(ctr.get(), nullptr, nullptr, iv, nullptr) == 1 &&
-                EVP_EncryptUpdate(ctr.get(), to, &written, from.data(), int_size(from)) == 1,
+    require(EVP_EncryptUpdate(ctr.get(), to, &written, from.data(), int_size(from)) == 1,
             "AES-256-CTR");
   }
 
@@ -129,7 +146,8 @@ void Sealer::seal(ByteView plain, Bytes& out) {
   const std::span<std::uint8_t> cipher = sealed.subspan(kIvSize, plain.size());
   impl_->random.fill(iv);
   require(!is_zero(iv), "an IV of zeros: the random generator");
-  impl_->crypt(iv.data(), plain, cipher.data());
+  impl_->begin_crypt(iv.data());
+  impl_->crypt(plain, cipher.data());
   const Block tag = impl_->authenticate(iv, cipher);
   std::copy(tag.begin(), tag.end(), sealed.last(kMacSize).begin());
 }
@@ -141,14 +159,28 @@ void Sealer::open(ByteView sealed, Bytes& plain) {
 }
 
 bool Sealer::try_open(ByteView sealed, Bytes& plain) {
-  if (sealed.size() < kSealOverhead) return false;
-  const ByteView iv = sealed.first(kIvSize);
-  const ByteView cipher = sealed.subspan(kIvSize, sealed.size() - kSealOverhead);
-  if (is_zero(iv)) return false;
-  const Block tag = impl_->authenticate(iv, cipher);
-  if (CRYPTO_memcmp(tag.data(), sealed.last(kMacSize).data(), tag.size()) != 0) return false;
-  plain.resize(cipher.size());
-  impl_->crypt(iv.data(), cipher, plain.data());
+  const std::optional<ByteView> cipher = impl_->authentic(sealed);
+  if (!cipher) return false;
+  plain.resize(cipher->size());
+  impl_->begin_crypt(sealed.data());
+  impl_->crypt(*cipher, plain.data());
+  return true;
+}
+
+bool Sealer::opens_to(ByteView sealed, ByteView plain) {
+  std::optional<ByteView> cipher = impl_->authentic(sealed);
+  if (!cipher || cipher->size() != plain.size()) return false;
+  std::array<std::uint8_t, 16 * 1024> piece;
+  impl_->begin_crypt(sealed.data());
+  while (!plain.empty()) {
+    const std::size_t n = std::min(plain.size(), piece.size());
+    impl_->crypt(cipher->first(n), piece.data());
+    if (!std::equal(piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n), plain.begin())) {
+      return false;
+    }
+    cipher = cipher->subspan(n);
+    plain = plain.subspan(n);
+  }
   return true;
 }
 

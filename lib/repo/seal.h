@@ -48,6 +48,9 @@ class Sealer {
   // The same, but false where `open` calls the bytes corrupt: for a key that may be another's.
   bool try_open(ByteView sealed, Bytes& plain);
 
+  // Whether `open` would give just `plain`, without memory for it.
+  bool opens_to(ByteView sealed, ByteView plain);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

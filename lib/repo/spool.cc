@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -28,28 +27,6 @@ FileDescriptor open_unlinked(const std::filesystem::path& folder) {
   if (!named.valid()) throw_errno(folder, "make a spool file");
   if (::unlink(name.c_str()) != 0) throw_errno(name, "unlink the spool file");
   return named;
-}
-
-bool write_at(int fd, ByteView bytes, std::uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<std::uint64_t>(n);
-  }
-  return true;
-}
-
-bool read_at(int fd, std::span<std::uint8_t> bytes, std::uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<std::uint64_t>(n);
-  }
-  return true;
 }
 
 // Gives the space of what was read back to the disk again. Where a file system cannot do that the
@@ -112,10 +89,12 @@ std::optional<std::uint64_t> Spool::reserve(std::size_t bytes) {
 }
 
 bool Spool::write(const Pack& pack, std::uint64_t offset) {
-  if (write_at(file_.get(), pack.bytes, offset)) return true;
-  const std::error_code why(errno, std::generic_category());
-  log::warn("{}: write the spool file: {}; sealed packs wait in memory only",
-            options_.folder.string(), why.message());
+  try {
+    write_full_at(file_.get(), pack.bytes, offset, options_.folder / "spool file");
+    return true;
+  } catch (const Error& error) {
+    log::warn("{}; sealed packs wait in memory only", error.what());
+  }
   const std::lock_guard guard(mutex_);
   file_usable_ = false;
   file_used_ -= pack.bytes.size();
@@ -173,10 +152,9 @@ Pack Spool::read_back(const Filed& filed) {
   pack.id = filed.id;
   pack.bytes = pool_.take();
   pack.bytes.resize(filed.bytes);
-  if (!read_at(file_.get(), pack.bytes, filed.offset)) {
-    throw_errno(options_.folder, "read the spool file");
-  }
-  if (PackId(sha256(pack.bytes)) != pack.id) {
+  const std::size_t got =
+      read_full_at(file_.get(), pack.bytes, filed.offset, options_.folder / "spool file");
+  if (got != filed.bytes || PackId(sha256(pack.bytes)) != pack.id) {
     throw Error(ErrorKind::corrupt,
                 options_.folder.string() + ": the spool file gave back other bytes than written",
                 "this disk or computer's memory may be faulty");

@@ -28,8 +28,8 @@
 //   uploaders   store packs, then make them known to the index; store an index file when there is
 //               enough for one
 //
-// Memory, with the defaults and two workers: 4 MiB of batches queued, 3 with caller and workers,
-// 2 of sealed blobs, an open pack of 8, three packs (24) waiting or on their way: 41 MiB.
+// Memory does not depend on the number of workers, nor on how large the chunks are: what was read
+// and is not yet in a pack takes part in one budget, PlainBytes. lib/README.md has the sum.
 //
 // A failure anywhere ends `scope`: everybody waits on its stop token, and its first reason is what
 // the caller is told.
@@ -41,10 +41,10 @@ using storage::FileKind;
 using storage::FileName;
 
 constexpr std::size_t kBatchBytes = limits::kMiB;
-constexpr std::size_t kQueueBytes = 4 * kBatchBytes;
-constexpr std::size_t kSparePacks = 2;       // beyond memory_bytes: what uploaders hold
-constexpr std::size_t kIndexBlobs = 50'000;  // restic's "full"
-constexpr int kMaxWorkers = 8;
+constexpr std::size_t kPlainBytes = kLargestChunk + kBatchBytes;
+constexpr std::size_t kKeptBatches = 4;
+constexpr std::size_t kSparePacks = 2;  // beyond memory_bytes: what uploaders hold
+constexpr int kMaxWorkers = 4;          // more wait for the caller, who hashes what he reads
 constexpr int kMaxUploaders = 5;
 constexpr std::size_t kHeaderReserve = 256 * limits::kKiB;  // 6,000 entries, and the last blob
 
@@ -83,11 +83,59 @@ class Content {
   std::size_t open_batches_ = 0;
 };
 
+// How many bytes were read and are not yet sealed in a pack: with the caller, queued, or in work. A
+// MiB is taken before it is read, so that the caller can complete even the largest chunk once the
+// workers have done what they were given.
+//
+// threads  synchronised
+class PlainBytes {
+ public:
+  // Waits until there is room for so many more.
+  void take(std::size_t bytes, const Call& call) {
+    std::unique_lock lock(mutex_);
+    const auto has_room = [&] { return used_ + bytes <= kPlainBytes; };
+    if (!changed_.wait(lock, call.stop_token(), has_room)) call.require_live();
+    used_ += bytes;
+  }
+
+  // Without waiting: a copy of bytes that are counted until their batch is done.
+  void overdraw(std::size_t bytes) {
+    const std::lock_guard guard(mutex_);
+    used_ += bytes;
+  }
+
+  void give(std::size_t bytes) {
+    const std::lock_guard guard(mutex_);
+    used_ -= bytes;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  // Guarded by mutex_:
+  std::condition_variable_any changed_;
+  std::size_t used_ = 0;
+};
+
+// What of them is with the caller, who may leave at any time: a source that failed is read again.
+struct Reading {
+  explicit Reading(PlainBytes& plain) : of(plain) {}
+
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+  ~Reading() { of.give(bytes); }
+
+  PlainBytes& of;
+  std::size_t bytes = 0;
+};
+
 // Whole chunks of one file.
 struct Batch {
   Bytes buffer;
   std::vector<std::size_t> ends;     // of the chunks
   std::size_t first = 0;             // number of its first chunk
+  std::size_t plain_bytes = 0;       // its part of PlainBytes
   std::shared_ptr<Content> content;  // shared: a worker may hold a batch of a failed save_file
 };
 
@@ -133,7 +181,7 @@ struct Writer::Impl {
   void pack(Packer& packer, const SealedBlobs& sealed, Sealer& sealer);
   void put(SealedBlobs&& full, Sealer& sealer);
   void upload();
-  void store(Pack& pack);
+  std::vector<IndexedPack> store(Pack& pack);
   void save_index(const std::vector<IndexedPack>& packs);
   void count(BlobType type, std::uint64_t blobs, std::uint64_t plain, const SealedBlobs& sealed);
 
@@ -149,6 +197,7 @@ struct Writer::Impl {
   const WriterOptions options_;
 
   CallScope scope_;
+  PlainBytes plain_;
   Queue<Batch> batches_;
   BufferPool batch_buffers_;
   BufferPool pack_buffers_;
@@ -161,10 +210,10 @@ struct Writer::Impl {
   std::mutex mutex_;
   // Guarded by mutex_:
   WriterStats stats_;
-  std::uint64_t packed_bytes_ = 0;  // of packs, those waiting among them
-  std::uint64_t stored_bytes_ = 0;  // of packs
-  std::uint64_t to_upload_ = 0;     // the total that progress_ is told
-  UploadProgress progress_;
+  std::uint64_t packed_bytes_ = 0;      // of packs, those waiting among them
+  std::uint64_t stored_bytes_ = 0;      // of packs
+  std::uint64_t to_upload_ = 0;         // the total that progress_ is told; set before it
+  UploadProgress progress_;             // set once: may then be called without mutex_
   std::vector<IndexedPack> unindexed_;  // stored, in no index file yet
   std::size_t unindexed_blobs_ = 0;
   std::set<BlobHandle> awaited_;  // claimed by somebody else when we met them
@@ -180,8 +229,8 @@ Writer::Impl::Impl(const Repository& repository, Lock& lock, Index& index,
       index_(index),
       options_(options),
       scope_(lock.scope()),
-      batches_(kQueueBytes),
-      batch_buffers_(kBatchBytes, kQueueBytes / kBatchBytes),
+      batches_(kPlainBytes),
+      batch_buffers_(kBatchBytes, kKeptBatches),
       pack_buffers_(options.pack_bytes + kHeaderReserve, kSparePacks),
       data_(options.pack_bytes, pack_buffers_),
       trees_(options.pack_bytes, pack_buffers_),
@@ -230,6 +279,7 @@ void Writer::Impl::work() {
     spool_.wait_for_room(scope_.call());
     process(*batch, blobs, sealed);
     batch_buffers_.give(std::move(batch->buffer));
+    plain_.give(batch->plain_bytes);
   }
 }
 
@@ -238,6 +288,8 @@ void Writer::Impl::process(const Batch& batch, BlobSealer& blobs, SealedBlobs& s
   ids.reserve(batch.ends.size());
   sealed.bytes.clear();
   sealed.entries.clear();
+  // Doubling would take up to twice the bytes.
+  sealed.bytes.reserve(batch.buffer.size() + batch.ends.size() * kSealOverhead);
   std::uint64_t plain_bytes = 0;
   std::size_t begin = 0;
   for (const std::size_t end : batch.ends) {
@@ -303,30 +355,36 @@ void Writer::Impl::upload() {
     if (pack->entries.empty()) {
       pack->entries = parse_pack_header(pack->bytes, pack->bytes.size(), sealer, "spooled pack");
     }
-    store(*pack);
-    spool_.stored(std::move(*pack));
+    const std::vector<IndexedPack> full = store(*pack);
+    spool_.stored(std::move(*pack));  // first: an index file takes as much memory as its pack did
+    save_index(full);
   }
 }
 
-void Writer::Impl::store(Pack& pack) {
+// Returns the packs for an index file once there are enough.
+std::vector<IndexedPack> Writer::Impl::store(Pack& pack) {
+  const std::uint64_t bytes = pack.bytes.size();
   repository_.store().save({FileKind::pack, pack.id.hex()}, pack.bytes, pack.id.digest(),
                            storage::SaveMode::replace, scope_.call());
   IndexedPack indexed{pack.id, std::move(pack.entries)};
   index_.publish(indexed);
   std::vector<IndexedPack> full;
+  const UploadProgress* progress = nullptr;
   {
     const std::lock_guard guard(mutex_);
     ++stats_.packs;
-    stats_.bytes_stored += pack.bytes.size();
-    stored_bytes_ += pack.bytes.size();
-    if (progress_) progress_(pack.bytes.size(), to_upload_);
+    stats_.bytes_stored += bytes;
+    stored_bytes_ += bytes;
+    if (progress_) progress = &progress_;
     unindexed_blobs_ += indexed.entries.size();
     unindexed_.push_back(std::move(indexed));
-    if (unindexed_blobs_ < kIndexBlobs) return;
-    unindexed_blobs_ = 0;
-    full.swap(unindexed_);
+    if (unindexed_blobs_ >= kFullIndex) {
+      unindexed_blobs_ = 0;
+      full.swap(unindexed_);
+    }
   }
-  save_index(full);
+  if (progress != nullptr) (*progress)(bytes, to_upload_);
+  return full;
 }
 
 // An index that names packs which a prune removes meanwhile would damage the repository; so the
@@ -343,19 +401,29 @@ void Writer::Impl::save_index(const std::vector<IndexedPack>& packs) {
 
 void Writer::Impl::push(Batch batch) {
   batch.content->expect_batch();
-  const std::size_t weight = batch.buffer.size();
+  const std::size_t weight = batch.plain_bytes;
   if (!batches_.push(std::move(batch), weight, scope_.call().stop_token())) {
     scope_.call().require_live();
   }
 }
 
-// From here on what is missing is known.
+// From here on what is missing is known. Nobody is told under mutex_: uploaders go on while the
+// caller waits for a terminal.
 void Writer::Impl::begin_progress(UploadProgress progress) {
   if (!progress) return;
-  const std::lock_guard guard(mutex_);
-  progress_ = std::move(progress);
-  to_upload_ = packed_bytes_ - stored_bytes_;
-  progress_(0, to_upload_);
+  std::uint64_t stored = 0;
+  {
+    const std::lock_guard guard(mutex_);
+    stored = stored_bytes_;
+    to_upload_ = packed_bytes_ - stored;
+  }
+  progress(0, to_upload_);
+  {
+    const std::lock_guard guard(mutex_);
+    stored = stored_bytes_ - stored;
+    progress_ = std::move(progress);
+  }
+  if (stored != 0) progress_(stored, to_upload_);
 }
 
 void Writer::Impl::flush(UploadProgress progress) {
@@ -417,7 +485,10 @@ SavedFile Writer::save_file(Source& source, const Cut& cut, const Call& call) {
   std::size_t chunks = 0;
   Bytes buffer = impl_->batch_buffers_.take();
   std::size_t carried = 0;  // bytes at the start of the buffer: a chunk without its end
+  Reading reading(impl_->plain_);
   for (bool at_end = false; !at_end;) {
+    impl_->plain_.take(kBatchBytes, impl_->scope_.call());
+    reading.bytes += kBatchBytes;
     buffer.resize(carried + kBatchBytes);
     const std::size_t n = fill(source, std::span(buffer).subspan(carried), call);
     at_end = n < kBatchBytes;
@@ -430,17 +501,21 @@ SavedFile Writer::save_file(Source& source, const Cut& cut, const Call& call) {
     if (at_end && filled > cut_off) ends.push_back(filled);
     if (ends.empty()) {
       carried = filled;
+      buffer.reserve(kPlainBytes);
       continue;
     }
     Bytes next;
+    const std::size_t plain_bytes = std::exchange(reading.bytes, 0);
     carried = filled - ends.back();
     if (!at_end) {
+      impl_->plain_.overdraw(carried);
+      reading.bytes = carried;
       next = impl_->batch_buffers_.take();
-      next.resize(carried + kBatchBytes);
+      if (next.size() < carried) next.resize(carried);
       std::copy_n(buffer.begin() + static_cast<std::ptrdiff_t>(ends.back()), carried, next.begin());
     }
     const std::size_t first = std::exchange(chunks, chunks + ends.size());
-    impl_->push({std::move(buffer), std::move(ends), first, content});
+    impl_->push({std::move(buffer), std::move(ends), first, plain_bytes, content});
     buffer = std::move(next);
   }
   saved.content = content->wait(impl_->scope_.call());

@@ -29,7 +29,7 @@ class Source {
 };
 
 struct WriterOptions {
-  int workers = 0;  // 0: one per processor, at most 8
+  int workers = 0;  // 0: one per processor; at most 4
   std::size_t pack_bytes = std::size_t{8} << 20;
   std::size_t memory_bytes = std::size_t{8} << 20;     // sealed packs waiting in memory
   std::uint64_t spool_bytes = std::uint64_t{4} << 30;  // then in an unlinked file; 0: none
@@ -52,7 +52,8 @@ struct SavedFile {
   std::uint64_t size = 0;
 };
 
-// Told of packs' bytes as they are stored, and of how many there are, by one thread at a time.
+// Told of packs' bytes as they are stored, and of how many there are: first of none, by the
+// caller's thread, then by any that stores.
 using UploadProgress = std::function<void(std::uint64_t bytes, std::uint64_t total)>;
 
 // Proof that all packs of a writer are stored, and the indexes that name them.

@@ -152,6 +152,7 @@ TEST_CASE("cut: says which it is, and refuses what cannot cut") {
   CHECK_FALSE(Cut::rabin(kPolynomial).is_fixed());
   CHECK(Cut::rabin(kPolynomial).polynomial() == kPolynomial);
   CHECK_THROWS_AS(Cut::fixed(0), Error);
+  CHECK_THROWS_AS(Cut::fixed(kLargestChunk + 1), Error);
   CHECK_THROWS_AS(Cut::rabin(0), Error);
   CHECK_THROWS_AS(Cut::rabin(UINT64_MAX), Error);
 }

@@ -129,6 +129,31 @@ TEST_CASE("seal: cut, lengthened and empty bytes are corrupt") {
   CHECK_FALSE(sealer.try_open(sealed, plain));
 }
 
+TEST_CASE("seal: what opens to some bytes opens to no others") {
+  SystemRandom random;
+  Sealer sealer(counting_key(), random);
+  for (const std::size_t size : {0U, 1U, 16U * 1024, 16U * 1024 + 1, 100'000U}) {
+    CAPTURE(size);
+    Bytes plain(size);
+    random.fill(plain);
+    Bytes sealed;
+    sealer.seal(plain, sealed);
+    CHECK(sealer.opens_to(sealed, plain));
+    CHECK_FALSE(sealer.opens_to(ByteView(sealed).first(sealed.size() - 1), plain));
+    for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+      if (size == 0) continue;
+      Bytes other = plain;
+      other[at] ^= 1U;
+      CHECK_FALSE(sealer.opens_to(sealed, other));
+    }
+    plain.push_back(0);
+    CHECK_FALSE(sealer.opens_to(sealed, plain));
+    sealed[kIvSize + size / 2] ^= 1U;
+    plain.pop_back();
+    CHECK_FALSE(sealer.opens_to(sealed, plain));
+  }
+}
+
 TEST_CASE("seal: an IV of zeros is corrupt when read, and never written") {
   FixedRandom random(Bytes(16));
   Sealer sealer(counting_key(), random);

@@ -1,8 +1,12 @@
 #include "repo/writer.h"
 
 #include <doctest/doctest.h>
+#include <malloc.h>
 
+#include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <latch>
 #include <thread>
 
 #include "repo/tree.h"
@@ -66,6 +70,53 @@ std::uint64_t total_size(const storage::StoreReader& store, FileKind kind, const
   store.list(
       kind, [&](const storage::FileInfo& info) { total += info.size; }, call);
   return total;
+}
+
+// Quicker than any worker, and no two pages alike. Odd bytes: no compression makes much of them,
+// and see kNoBorders.
+class OddNoise final : public Source {
+ public:
+  explicit OddNoise(std::size_t size) : left_(size), noise_(noise(1 << 20, 15)) {
+    for (std::uint8_t& byte : noise_) byte |= 1U;
+  }
+
+  std::size_t read(std::span<std::uint8_t> buffer, const Call& call) override {
+    call.require_live();
+    const std::size_t left = left_;
+    const std::size_t n = std::min({buffer.size(), left, kPage});
+    std::copy_n(noise_.begin() + static_cast<std::ptrdiff_t>(left % (noise_.size() - kPage - 1)), n,
+                buffer.begin());
+    left_ = left - n;
+    return n;
+  }
+
+  std::size_t left() const { return left_; }
+
+ private:
+  std::atomic<std::size_t> left_;
+  Bytes noise_;
+};
+
+// A multiple of x^20: the low 20 bits of a hash are those of the bytes themselves, and none that
+// ends in an odd byte is a border. Every chunk has the 8 MiB that one may have.
+constexpr std::uint64_t kNoBorders = std::uint64_t{1} << 53U | std::uint64_t{1} << 30U;
+
+std::size_t memory_of_process(const std::string& what) {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  std::size_t kibibytes = 0;
+  while (status >> word) {
+    if (word == what + ":") status >> kibibytes;
+  }
+  REQUIRE(kibibytes > 0);
+  return kibibytes * 1024;
+}
+
+// From here on VmHWM is the peak.
+void forget_peak() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // as the program does
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5";
 }
 
 }  // namespace
@@ -253,6 +304,86 @@ TEST_CASE("a slow store fills memory, then the spool, and the reader goes on") {
   CHECK(drained - begin < (finished - begin) / 2);
   CHECK(written.stats().packs >= 16);
   CHECK(read_back(world, file) == bytes);
+}
+
+TEST_CASE("eight workers keep to 64 MiB when the store takes nothing, with chunks of any size") {
+  struct Case {
+    const char* what;
+    Cut cut;
+    std::uint64_t spool_bytes;
+    std::size_t size;
+  };
+
+  constexpr std::uint64_t kSpool = std::uint64_t{4} << 30U;
+  for (const Case& one :
+       {Case{"pages", Cut::fixed(kPage), kSpool, 64U << 20U},
+        Case{"pages, no spool file", Cut::fixed(kPage), 0, 64U << 20U},
+        Case{"chunks of 8 MiB", Cut::rabin(kNoBorders), kSpool, 64U << 20U},
+        Case{"the same, no spool file", Cut::rabin(kNoBorders), 0, 160U << 20U}}) {
+    World world;
+    const TempDir folder;
+    storage::DirectoryStore directory(folder.path() / "repository", world.random);
+    make_repository(directory, 2, world.random, world.call);
+    FaultyStore store(directory);
+    std::latch gate(1);
+    for (int i = 0; i < store.connections(); ++i) {
+      store.before(Operation::save, FileKind::pack, [&] { gate.wait(); });
+    }
+    WriterOptions options;
+    options.workers = 8;
+    options.spool_folder = folder.path();
+    options.spool_bytes = one.spool_bytes;
+    options.stall_limit = std::chrono::hours(10);
+    Run run(world, store, options);
+    OddNoise source(one.size);
+    forget_peak();
+    const std::size_t before = memory_of_process("VmRSS");
+    // Once nothing is read any more, whoever waits for room does, with all that he holds.
+    std::jthread opener([&] {
+      std::size_t left = one.size + 1;
+      while (source.left() < left) {
+        left = source.left();
+        std::this_thread::sleep_for(milliseconds(500));
+      }
+      gate.count_down();
+    });
+    run.writer.save_file(source, one.cut, run.lock.scope());
+    run.writer.finish(run.lock.scope());
+    const std::size_t peak = memory_of_process("VmHWM") - before;
+    MESSAGE(std::string(one.what) << ": " << peak / 1024 << " KiB");
+    // A sanitizer keeps memory of its own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    CHECK(peak <= std::size_t{64} << 20);
+#endif
+  }
+}
+
+TEST_CASE("whoever is told of the uploads may wait for a terminal: they go on") {
+  World world;
+  FaultyStore store(world.store);
+  std::latch gate(1);
+  for (int i = 0; i < store.connections(); ++i) {
+    store.before(Operation::save, FileKind::pack, [&] { gate.wait(); });
+  }
+  WriterOptions options = small_packs();
+  options.memory_bytes = 64 << 20;
+  Run run(world, store, options);
+  run.save(noise(8 << 20, 14));  // 32 packs, none of them stored
+  const auto packs = [&] { return names(world.store, FileKind::pack, world.call).size(); };
+  bool went_on = false;
+  std::atomic<std::uint64_t> told = 0;
+  std::uint64_t expected = 0;
+  run.writer.finish(run.lock.scope(), [&](std::uint64_t bytes, std::uint64_t total) {
+    told += bytes;
+    if (bytes != 0) return;
+    expected = total;
+    gate.count_down();
+    for (int i = 0; i < 6000 && packs() < 30; ++i) std::this_thread::sleep_for(milliseconds(10));
+    went_on = packs() >= 30;
+  });
+  CHECK(went_on);
+  CHECK(expected > 8 << 20);
+  CHECK(told == expected);
 }
 
 TEST_CASE("a spool folder that is not there only costs the spool") {
