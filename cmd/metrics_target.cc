@@ -38,7 +38,7 @@ health::Fleet survey_without_repositories(const Wired& wired, const Call& call) 
   } catch (const Error& error) {
     health::Fleet fleet;
     fleet.now = services.clock.now();
-    fleet.without_cluster = services.cluster.mode() != "cluster";
+    fleet.without_cluster = !services.cluster.has_api_server();
     fleet.problem = error.what();
     return fleet;
   }

@@ -21,7 +21,7 @@ using workflow::ServerVersion;
 std::vector<ServerVersion> ask_servers(const Context& context) {
   const Wired wired(context);
   std::vector<ServerVersion> servers;
-  if (wired.services().cluster.mode() == "cluster") servers.push_back(api_server_version(context));
+  if (wired.services().cluster.has_api_server()) servers.push_back(api_server_version(context));
   for (ServerVersion& one : workflow::server_versions(wired.services(), context.call)) {
     servers.push_back(std::move(one));
   }

@@ -42,17 +42,24 @@ std::string value_or_empty(const cluster::SecretData& keys, const std::string& k
   return found == keys.end() ? std::string() : std::string(found->second.trimmed().reveal());
 }
 
-// Users make Secrets from files that end in a newline; no access key has one.
-Secret access_key_of(const cluster::SecretData& keys, const std::string& secret,
-                     const std::string& key) {
+// One of S3's two keys, of a Secret or, with --repo, of the environment. Users make Secrets from
+// files that end in a newline; no access key has one.
+Secret access_key_of(const Context& context, const cluster::SecretData& keys,
+                     const std::string& secret, const std::string& key) {
+  const bool bare = !context.flags.repo.empty();
+  const std::string owner = bare ? "--repo" : fmt::format("secret \"{}\"", secret);
   const auto found = keys.find(key);
   if (found == keys.end() || found->second.trimmed().empty()) {
-    throw Error(ErrorKind::not_found, fmt::format("secret \"{}\" has no key \"{}\"", secret, key),
+    if (bare) {
+      throw Error(ErrorKind::usage, fmt::format("{}: S3's {} is not given", owner, key),
+                  "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    }
+    throw Error(ErrorKind::not_found, fmt::format("{} has no key \"{}\"", owner, key),
                 fmt::format("add the key {} to the Secret {}", key, secret));
   }
   Secret trimmed = found->second.trimmed();
   if (!(trimmed == found->second)) {
-    log::warn("secret \"{}\": key {} ends in white space, which is left out", secret, key);
+    log::warn("{}: key {} ends in white space, which is left out", owner, key);
   }
   return trimmed;
 }
@@ -66,6 +73,13 @@ std::filesystem::path folder_of(const crd::Location& location) {
   const bool has_scheme = location.url.starts_with(kFileScheme);
   std::filesystem::path folder =
       has_scheme ? location.url.substr(std::string_view(kFileScheme).size()) : location.url;
+  // What stands there is a host, not a folder below the current one.
+  if (has_scheme && folder.is_relative()) {
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: a file:// URL names a folder of this machine by its whole path",
+                            location.url),
+                "write three slashes: file:///path/of/the/folder");
+  }
   if (!location.bucket_name.empty()) folder /= location.bucket_name;
   return std::filesystem::absolute(folder).lexically_normal();
 }
@@ -76,11 +90,13 @@ s3::Address address_of(const crd::Location& location) {
 }
 
 std::string repository_url(const crd::Location& location) {
-  if (is_folder_url(location.url)) return folder_of(location).string();
   try {
-    return address_of(location).location;
+    return is_folder_url(location.url) ? folder_of(location).string()
+                                       : address_of(location).location;
   } catch (const Error&) {
-    return location.url;  // what cannot be parsed is refused when it is opened
+    // What cannot be parsed is refused when it is opened, by the name that restic would have used.
+    if (is_folder_url(location.url) || location.bucket_name.empty()) return location.url;
+    return "s3:" + location.url + "/" + location.bucket_name;
   }
 }
 
@@ -103,9 +119,10 @@ std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
                                         const cluster::SecretData& keys, const Context& context) {
   s3::S3Options options;
   options.address = address_of(location);
+  const std::string& secret = location.credentials;
   options.credentials.access_key =
-      std::string(access_key_of(keys, location.credentials, "access_key").reveal());
-  options.credentials.secret_key = access_key_of(keys, location.credentials, "secret_key");
+      std::string(access_key_of(context, keys, secret, "access_key").reveal());
+  options.credentials.secret_key = access_key_of(context, keys, secret, "secret_key");
   options.credentials.session_token = Secret(value_or_empty(keys, "session_token"));
   options.region = value_or_empty(keys, "region");
   options.ca_pem = value_or_empty(keys, "ca.crt");
@@ -304,7 +321,7 @@ Wired::Wired(const Context& context)
                          context.terminal.stderr_is_terminal()),
           context.clock)) {
   const std::string& pod = context.environment.get("MY_POD_NAME");
-  const bool folders_allowed = cluster_->mode() != "cluster";
+  const bool folders_allowed = !cluster_->has_api_server();
   services_ = std::unique_ptr<workflow::Services>(
       new workflow::Services{*cluster_,
                              store_opener(context, folders_allowed),
@@ -325,7 +342,7 @@ Wired::Wired(const Context& context)
   services_->lock_retry = parse_flag_duration("--retry-lock", context.flags.retry_lock);
   services_->no_lock = context.flags.no_lock;
   services_->commit = [&context] { context.signals.commit(); };
-  if (cluster_->mode() == "cluster") services_->given = given_keys(context.environment);
+  if (cluster_->has_api_server()) services_->given = given_keys(context.environment);
   if (const std::string& folder = context.environment.get("TMPDIR"); !folder.empty()) {
     services_->writer.spool_folder = folder;
   }
@@ -337,8 +354,9 @@ std::vector<Json> Wired::collected() const {
 
 void require_cluster(const workflow::Services& services, const std::string& verb,
                      const std::string& hint) {
-  if (services.cluster.mode() == "cluster") return;
-  throw Error(ErrorKind::usage, verb + ": works on a cluster, not on -f or --repo", hint);
+  if (services.cluster.has_api_server()) return;
+  throw Error(ErrorKind::usage, verb + ": works on a cluster, not on -f or --repo",
+              hint.empty() ? "leave -f and --repo out" : hint);
 }
 
 http::Authorities authorities_of(const Environment& environment) {

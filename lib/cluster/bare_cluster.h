@@ -34,7 +34,9 @@ class BareCluster : public OfflineCluster {
 
   const std::string& name_space() const override { return settings_.location.ref.name_space; }
 
-  std::string mode() const override { return "bare"; }
+  bool has_api_server() const override { return false; }
+
+  bool has_resources() const override { return false; }
 
   void patch_status(const crd::ObjectRef& ref, const Json& status, const Call& call) override;
   void annotate(const crd::ObjectRef& ref, const std::string& key, const std::string& value,

@@ -122,8 +122,11 @@ class ClusterReader {
 
   virtual const std::string& name_space() const = 0;
 
-  // "cluster", "manifests" or "bare", for reports.
-  virtual std::string mode() const = 0;
+  // Whether there is an API server: one that has an identity to compare, rights to ask for, pods.
+  virtual bool has_api_server() const = 0;
+
+  // Whether locations and Secrets are somebody's objects, that advice can name.
+  virtual bool has_resources() const = 0;
 };
 
 class Cluster : public ClusterReader {

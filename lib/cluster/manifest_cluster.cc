@@ -115,9 +115,8 @@ ManifestCluster::ManifestCluster(const std::vector<fs::path>& paths, std::string
 ManifestCluster::~ManifestCluster() = default;
 
 void ManifestCluster::read(const fs::path& file, Origins& origins) {
-  Bytes bytes = read_file(file, limits::kYamlBytes);
-  std::vector<Json> documents = parse_yaml(as_text(bytes), file.string());
-  wipe(bytes.data(), bytes.size());
+  const WipedBytes text(read_file(file, limits::kYamlBytes));
+  std::vector<Json> documents = parse_yaml(as_text(text.bytes), file.string());
   for (std::size_t i = 0; i < documents.size(); ++i) {
     Json& object = documents[i];
     const std::string where = fmt::format("{}: object {}", file.string(), i + 1);
@@ -294,7 +293,9 @@ void ManifestCluster::patch_object(const ObjectName& object, const Json& patch, 
 
 bool ManifestCluster::delete_object(const ObjectName& object, const Call&) {
   const auto is_it = [&](const Json& one) {
-    return kind_of(one) == object.kind && name_of(one) == object.name;
+    const std::string space = space_of(one);  // what is to be written may leave it out
+    return kind_of(one) == object.kind && name_of(one) == object.name &&
+           (space.empty() || space == name_space_);
   };
   std::erase_if(written_, is_it);
   return std::erase_if(objects_, is_it) > 0;

@@ -12,6 +12,9 @@
 namespace kubedr::cluster {
 namespace {
 
+constexpr char kCorrect[] =
+    "correct the Secret: data holds base64, stringData what it stands for, both by key";
+
 class Reader {
  public:
   explicit Reader(const Json& object)
@@ -31,7 +34,8 @@ class Reader {
 
  private:
   [[noreturn]] void fail(const char* field, const std::string& key, const char* why) const {
-    throw Error(ErrorKind::usage, fmt::format("secret/{}: {}.{}: {}", name_, field, key, why));
+    throw Error(ErrorKind::usage, fmt::format("secret/{}: {}.{}: {}", name_, field, key, why),
+                kCorrect);
   }
 
   using Take = std::function<void(const std::string& key, const std::string& text)>;
@@ -40,7 +44,8 @@ class Reader {
     const Json* values = find(object_, {field});
     if (values == nullptr || values->is_null()) return;
     if (!values->is_object()) {
-      throw Error(ErrorKind::usage, fmt::format("secret/{}: {}: must be a map", name_, field));
+      throw Error(ErrorKind::usage, fmt::format("secret/{}: {}: must be a map", name_, field),
+                  kCorrect);
     }
     for (const auto& [key, value] : values->items()) {
       if (value.is_null()) continue;

@@ -172,7 +172,7 @@ void require_policy_in(const Services& services, const crd::Policy& policy, etcd
 
 void require_this_cluster(const Services& services, const crd::Policy& policy, etcd::Client& client,
                           const Call& call) {
-  if (services.cluster.mode() != "cluster") return;  // there is no API server to compare with
+  if (!services.cluster.has_api_server()) return;  // nothing to compare with
   const std::optional<std::string> uid = services.cluster.identity(call);
   if (uid && same_identity(*uid, client, call)) return;
   require_policy_in(services, policy, client, call);

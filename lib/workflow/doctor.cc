@@ -161,7 +161,7 @@ class Doctor {
 
   // Of the roles that `install` makes, those that a backup uses.
   void examine_rights(const std::string& location_secret) {
-    if (s_.cluster.mode() != "cluster") return;
+    if (!s_.cluster.has_api_server()) return;
     const std::vector<std::string> secrets = {location_secret, policy_.etcd_creds};
     for (Json& object : access_objects(policy_.ref.name_space, secrets)) {
       const std::string kind = object.at("kind").get<std::string>();
@@ -311,7 +311,7 @@ class Doctor {
     std::optional<ChosenMember> member;
     const bool fit = attempt("etcd-member", "etcd", [&](const Call& call) {
       member = choose_member(s_, policy_, {}, call);
-      const bool compared = s_.cluster.mode() == "cluster";
+      const bool compared = s_.cluster.has_api_server();
       return fmt::format("{} is etcd {}, no learner, not corrupt{}", member->endpoint.url,
                          member->status.version, compared ? ", and this API server's" : "");
     });

@@ -47,7 +47,7 @@ std::vector<std::string> last_snapshots(const health::Fleet& fleet, const crd::L
 
 Monitor::Monitor(const Services& services, milliseconds repository_interval)
     : services_(services), interval_(repository_interval) {
-  fleet_.without_cluster = services.cluster.mode() != "cluster";
+  fleet_.without_cluster = !services.cluster.has_api_server();
 }
 
 void Monitor::look(const Call& call) {

@@ -110,7 +110,7 @@ repo::Repository open_repository_in(const OpenedStore& opened, const Services& s
   try {
     return repo::Repository::open(*opened.store, opened.password, services.random, call);
   } catch (const Error& error) {
-    if (services.cluster.mode() == "bare") throw;  // there is nothing with a name
+    if (!services.cluster.has_resources()) throw;  // there is nothing with a name
     throw Error(error.kind(), error.what(), named_hint(error, location)).with(error.transport());
   }
 }

@@ -317,7 +317,7 @@ health::Fleet survey_cluster(const Services& services, const SurveyRequest& requ
   fleet.now = services.clock.now();
   fleet.surveyed = fleet.now;
   fleet.max_age = request.max_age;
-  fleet.without_cluster = services.cluster.mode() != "cluster";
+  fleet.without_cluster = !services.cluster.has_api_server();
   fleet.all_namespaces = services.cluster.name_space().empty();
   auto locations = services.cluster.locations(call);
   auto policies = services.cluster.policies(call);

@@ -40,7 +40,7 @@ TEST_CASE("a bare cluster has the one location, policy and Secret it was given")
   CHECK(cluster.secret("bare", cluster.name_space(), call).at("restic_repo_password").reveal() ==
         "pw");
   CHECK(cluster.name_space() == "kubedr-system");
-  CHECK(cluster.mode() == "bare");
+  CHECK_FALSE(cluster.has_resources());
 }
 
 TEST_CASE("a bare cluster takes what is published and keeps nothing of it") {

@@ -73,7 +73,8 @@ TEST_CASE("a folder's manifests are read, JSON too, and other files left alone")
   CHECK(cluster.locations(call).items[1].ref.name_space == "ns");
   CHECK(cluster.policy("p", call).retain_num_backups == 120);
   CHECK(cluster.secret("s", "ns", call).empty());
-  CHECK(cluster.mode() == "manifests");
+  CHECK(cluster.has_resources());
+  CHECK_FALSE(cluster.has_api_server());
   CHECK_FALSE(cluster.identity(call).has_value());
 }
 
@@ -263,6 +264,18 @@ TEST_CASE("objects that would be made, changed and deleted show in later reads")
   CHECK(cluster.delete_object(name, call));
   CHECK_FALSE(cluster.delete_object(name, call));
   CHECK(cluster.collected().empty());
+}
+
+TEST_CASE("a deletion leaves what has the same name in another namespace") {
+  const TempDir folder;
+  folder.write("a.yaml", location("name: l") + "---\n" + location("name: l, namespace: other"));
+  ManifestCluster cluster = read(folder);
+  const ObjectName name{"BackupLocation", "l"};
+  CHECK(cluster.delete_object(name, call));
+  CHECK_FALSE(cluster.delete_object(name, call));
+  const std::vector<Json> left = cluster.list_objects(name.kind, "", Reach::everywhere, call);
+  REQUIRE(left.size() == 1);
+  CHECK(left[0].at("metadata").at("namespace") == "other");
 }
 
 }  // namespace kubedr::cluster
