@@ -126,11 +126,14 @@ std::string result_text(const workflow::BackupReport& report) {
   }
   std::string text = fmt::format(
       "metadatabackuppolicy/{} backed up: snapshot {} in {}\n"
-      "  {} processed, {} new ({} stored) in {:.1f} s, etcd revision {}\n",
+      "  {} processed, {} new ({} stored) in {:.1f} s",
       report.policy, report.short_id(), report.repository_url,
       human_size(report.summary.total_bytes_processed), human_size(report.summary.data_added),
       human_size(report.summary.data_added_packed),
-      std::chrono::duration<double>(report.duration).count(), report.etcd_revision);
+      std::chrono::duration<double>(report.duration).count());
+  // A file of a snapshot does not tell.
+  if (report.etcd_revision != 0) text += fmt::format(", etcd revision {}", report.etcd_revision);
+  text += '\n';
   if (const std::size_t removed = report.retention.removed.size(); removed > 0) {
     text += fmt::format("  {} older backup{} removed\n", removed, removed == 1 ? "" : "s");
   }
@@ -141,18 +144,6 @@ std::string retention_remark(const workflow::RetentionReport& retention) {
   if (retention.doubt.empty()) return "";
   return fmt::format("warning: no older backup was removed: {}\n  {}\n", retention.doubt,
                      retention.remedy);
-}
-
-// What an API server would have been told, by name only: the objects are in -o json.
-void remark_not_written(const Wired& wired, const Context& context) {
-  if (context.as_document()) return;
-  std::string text;
-  for (const Json& object : wired.collected()) {
-    text += fmt::format("  not written (no API server): {} {}\n",
-                        find_string(object, {"kind"}).value_or("object"),
-                        find_string(object, {"metadata", "name"}).value_or(""));
-  }
-  context.remark(text);
 }
 
 std::string result_of(const workflow::BackupReport& report, const std::vector<Json>& not_written,
@@ -260,17 +251,19 @@ int run(Arguments arguments, const Context& context) {
   workflow::BackupReport report;
   try {
     report = back_up(arguments, wired, services, context, call);
-  } catch (const Error&) {
-    remark_not_written(wired, context);  // status and event of a failure are news, too
+  } catch (const std::exception&) {
+    // Status and event of a failure are news, too.
+    context.remark(describe_not_written(wired.collected()));
     throw;
   }
-  const std::string result = result_of(report, wired.collected(), context);
+  const std::vector<Json> not_written = wired.collected();
+  const std::string result = result_of(report, not_written, context);
   if (report.dry_run) {
     context.print(result);
     return 0;
   }
   context.print_committed(result, "kubectl kubedr snapshots lists it", report.failed_steps);
-  remark_not_written(wired, context);
+  if (!context.as_document()) context.remark(describe_not_written(not_written));
   context.remark(retention_remark(report.retention));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;

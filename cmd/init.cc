@@ -68,9 +68,18 @@ int run(Arguments arguments, const Context& context) {
     if (request.location.empty()) request.location = mine;
   }
   const Wired wired(context);
-  workflow::InitReport report = workflow::init(wired.services(), request, context.call);
-  context.print_committed(result_of(report, wired.collected(), context),
+  workflow::InitReport report;
+  try {
+    report = workflow::init(wired.services(), request, context.call);
+  } catch (const std::exception&) {
+    // Status and event of a failure are news, too.
+    context.remark(describe_not_written(wired.collected()));
+    throw;
+  }
+  const std::vector<Json> not_written = wired.collected();
+  context.print_committed(result_of(report, not_written, context),
                           "kubectl kubedr init --if-needed shows it again", report.failed_steps);
+  if (!context.as_document()) context.remark(describe_not_written(not_written));
   context.remark(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }

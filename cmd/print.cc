@@ -36,6 +36,7 @@ std::string hint_of(const Error& error) {
   if (kind == ErrorKind::unavailable) {
     return "check the address, and that it can be reached from this machine; -v=2 shows each try";
   }
+  if (kind == ErrorKind::not_found) return "check the name or path that was given";
   if (kind == ErrorKind::denied) {
     return "check the keys and certificates that are used there, and what they may do";
   }
@@ -146,6 +147,16 @@ std::string describe(const std::vector<workflow::FailedStep>& steps) {
   for (const workflow::FailedStep& step : steps) {
     text += fmt::format("warning: {} failed: {}\n", step.step, printable(trim(step.error)));
     if (!step.remedy.empty()) text += fmt::format("  {}\n", printable(step.remedy));
+  }
+  return text;
+}
+
+std::string describe_not_written(const std::vector<Json>& objects) {
+  std::string text;
+  for (const Json& object : objects) {
+    text += fmt::format("  not written (no API server): {} {}\n",
+                        find_string(object, {"kind"}).value_or("object"),
+                        find_string(object, {"metadata", "name"}).value_or(""));
   }
   return text;
 }

@@ -55,6 +55,10 @@ Json to_json(const std::vector<workflow::FailedStep>& steps);
 // Failed steps for people, one line each with the remedy; empty without any.
 std::string describe(const std::vector<workflow::FailedStep>& steps);
 
+// What an API server would have been told, by name, one line each; empty where one was told. The
+// objects themselves are in a result's document; a failure has none, whatever the output.
+std::string describe_not_written(const std::vector<Json>& objects);
+
 Json to_json(const repo::PruneFigures& figures);
 
 // A prune's plan for people.

@@ -138,12 +138,14 @@ Json make_event(const ObjectRef& ref, const EventText& text, const std::string& 
           {"reportingInstance", ""}};
 }
 
-std::string already_initialized(const std::string& repository) {
-  return init_fatal(repository, "repository master key and config already initialized") + "\n";
+std::string init_fatal(InitStage stage, const std::string& repository, const std::string& why) {
+  const char* what = stage == InitStage::key ? "key in repository" : "repository";
+  return fmt::format("Fatal: create {} at {} failed: {}\n\n", what, repository, why);
 }
 
-std::string init_fatal(const std::string& repository, const std::string& why) {
-  return "Fatal: create key in repository at " + repository + " failed: " + why + "\n";
+std::string already_initialized(const std::string& repository) {
+  return init_fatal(InitStage::key, repository,
+                    "repository master key and config already initialized");
 }
 
 }  // namespace kubedr::crd

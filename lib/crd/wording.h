@@ -57,12 +57,16 @@ EventText restore_failed(const std::string& message);
 Json make_event(const ObjectRef& ref, const EventText& text, const std::string& component,
                 WallTime now);
 
-// restic 0.9 to 0.14's words for a repository that is already there; both newlines belong to it.
-std::string already_initialized(const std::string& repository);
+// How far restic's init comes: it opens the backend and makes its bucket, then it writes key and
+// config.
+enum class InitStage { repository, key };
 
-// Any other failure as restic writes it to stderr: "Fatal: create key in repository at X failed:
-// WHY\n".
-std::string init_fatal(const std::string& repository, const std::string& why);
+// restic 0.9 to 0.14's text on stderr where that fails, both newlines: "Fatal: create repository at
+// X failed: WHY\n\n", or "create key in repository at".
+std::string init_fatal(InitStage stage, const std::string& repository, const std::string& why);
+
+// That of a repository that is already there.
+std::string already_initialized(const std::string& repository);
 
 }  // namespace kubedr::crd
 

@@ -87,8 +87,9 @@ InitReport wait_for_operator(const Services& services, const crd::Location& crea
                           created.ref.name_space, name));
 }
 
+// `stage` tells how far it came.
 InitReport make_repository(const Services& services, const InitRequest& request,
-                           const crd::Location& location, const Call& call) {
+                           const crd::Location& location, crd::InitStage& stage, const Call& call) {
   const OpenedStore opened = open_store(services, location, call);
   const std::string& url = opened.store->location();
   const auto open = [&] {
@@ -104,16 +105,23 @@ InitReport make_repository(const Services& services, const InitRequest& request,
       if (!none_yet) throw;
     }
   }
+  const int version = version_of(services, request, call);
   if (opened.store->create(call)) log::info("{}: created", url);
-  const repo::InitRequest init_request{opened.password, version_of(services, request, call),
-                                       services.owner.username, services.owner.hostname};
+  stage = crd::InitStage::key;
+  std::optional<Afterwards> rest;
+  const repo::InitRequest init_request{opened.password, version, services.owner.username,
+                                       services.owner.hostname,
+                                       [&] { return rest.emplace(call).call(); }};
   try {
-    return describe(location, url,
-                    repo::Repository::init(*opened.store, init_request, services.random, call),
-                    true);
+    const auto made = repo::Repository::init(*opened.store, init_request, services.random, call);
+    services.commit();
+    return describe(location, url, made, true);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::exists || !request.if_needed) throw;
-    return open();  // made by somebody else meanwhile, or another password's
+    // Made by somebody else meanwhile, or another password's.
+    if (error.kind() == ErrorKind::exists && request.if_needed) return open();
+    if (error.kind() == ErrorKind::exists || !rest) throw;
+    throw Error(error.kind(), error.what(), "`init --if-needed` finishes what was begun")
+        .with(error.transport());
   }
 }
 
@@ -122,9 +130,9 @@ std::string component_of(const Services& services, const crd::Location& location
 }
 
 // What operator mode would have shown: restic's text on stderr.
-std::string published_text(const std::string& url, const Error& error) {
+std::string published_text(crd::InitStage stage, const std::string& url, const Error& error) {
   if (error.kind() == ErrorKind::exists) return crd::already_initialized(url);
-  return crd::init_fatal(url, error.what());
+  return crd::init_fatal(stage, url, error.what());
 }
 
 void publish_failure(const Services& services, const crd::Location& location,
@@ -173,6 +181,7 @@ InitReport init(const Services& services, const InitRequest& request, const Call
     return wait_for_operator(services, location, call);
   }
   const std::string url = services.repository_url(location);
+  crd::InitStage stage = crd::InitStage::repository;
   try {
     // A repository that is there and open needs no Initializing in between: nobody should see a
     // healthy location waver.
@@ -180,18 +189,21 @@ InitReport init(const Services& services, const InitRequest& request, const Call
       services.cluster.patch_status(
           location.ref, crd::initializing_status(location.generation, services.clock.now()), call);
     }
-    InitReport report = make_repository(services, request, location, call);
+    InitReport report = make_repository(services, request, location, stage, call);
     const bool published =
         location.status.init_status == "Completed" && location.initialized_annotation;
     if (report.created || !published) publish_success(services, location, report, call);
     return report;
   } catch (const Error& error) {
-    const std::string text = published_text(url, error);
+    const std::string text = published_text(stage, url, error);
     publish_failure(services, location, text, call);
     if (error.kind() != ErrorKind::exists) throw;
     throw Error(ErrorKind::exists, std::string(trim(text)),
                 "nothing was changed; a repository that is already yours needs no init "
                 "(--if-needed makes this a success)");
+  } catch (const std::exception& error) {
+    publish_failure(services, location, crd::init_fatal(stage, url, error.what()), call);
+    throw;
   }
 }
 

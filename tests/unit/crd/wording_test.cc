@@ -154,10 +154,13 @@ TEST_CASE("a text that is too long for a status is shortened with a mark") {
   CHECK(event["message"].get<std::string>().size() <= limits::kStatusMessage);
 }
 
-TEST_CASE("other failures of an init end in one newline, as restic writes them") {
-  CHECK(init_fatal(kRepository, "client.BucketExists: Access Denied.") ==
+TEST_CASE("other failures of an init name the stage, and end in two newlines as restic's do") {
+  CHECK(init_fatal(InitStage::repository, kRepository, "client.BucketExists: Access Denied.") ==
+        "Fatal: create repository at s3:http://127.0.0.1:29000/testbucket62 failed: "
+        "client.BucketExists: Access Denied.\n\n");
+  CHECK(init_fatal(InitStage::key, kRepository, "client.PutObject: Access Denied.") ==
         "Fatal: create key in repository at s3:http://127.0.0.1:29000/testbucket62 failed: "
-        "client.BucketExists: Access Denied.\n");
+        "client.PutObject: Access Denied.\n\n");
 }
 
 }  // namespace kubedr::crd
