@@ -126,6 +126,11 @@ repo::Summary summarize(const TreeCounts& counts, const repo::WriterStats& stats
   return summary;
 }
 
+struct SavedDatabase {
+  repo::Node node;
+  etcd::Verified verified;
+};
+
 // One backup on its way: what was read of the cluster, and what is known so far.
 class Run {
  public:
@@ -151,13 +156,15 @@ class Run {
 
   void rehearse(const Call& call);
   std::unique_ptr<Database> open_database(const Call& call);
-  repo::Node save_database(repo::Writer& writer, const std::vector<repo::SavedSnapshot>& snapshots,
-                           const repo::Config& config, TreeBuilder& trees, const Call& call);
+  SavedDatabase save_database(repo::Writer& writer,
+                              const std::vector<repo::SavedSnapshot>& snapshots,
+                              const repo::Config& config, TreeBuilder& trees, const Call& call);
   repo::Written upload(repo::Writer& writer, const Call& call);
-  repo::Node save_stream(repo::Writer& writer, Database& database, repo::Source& source,
-                         const repo::Cut& cut, TreeBuilder& trees, const Call& call);
-  repo::Snapshot describe(const repo::BlobId& root, const repo::SavedSnapshot* parent,
-                          const std::vector<repo::SavedSnapshot>& snapshots) const;
+  SavedDatabase save_stream(repo::Writer& writer, Database& database, repo::Source& source,
+                            const repo::Cut& cut, TreeBuilder& trees, const Call& call);
+  repo::Snapshot describe(const repo::BlobId& root, const etcd::Verified& verified,
+                          const repo::SavedSnapshot* parent,
+                          const std::vector<repo::SavedSnapshot>& snapshots);
   bool is_adopted(const repo::Snapshot& snapshot,
                   const std::vector<repo::SavedSnapshot>& snapshots) const;
   void publish_success(repo::Lock& lock, const std::vector<repo::SavedSnapshot>& before,
@@ -194,9 +201,9 @@ std::unique_ptr<Database> Run::open_database(const Call& call) {
 }
 
 // A stream that broke off is begun anew, once: what it gave is stored already and found again.
-repo::Node Run::save_database(repo::Writer& writer,
-                              const std::vector<repo::SavedSnapshot>& snapshots,
-                              const repo::Config& config, TreeBuilder& trees, const Call& call) {
+SavedDatabase Run::save_database(repo::Writer& writer,
+                                 const std::vector<repo::SavedSnapshot>& snapshots,
+                                 const repo::Config& config, TreeBuilder& trees, const Call& call) {
   const Chunker chunker = choose_chunker(s_, request_.chunker, snapshots, call);
   for (bool again = false;; again = true) {
     const std::unique_ptr<Database> database = open_database(call);
@@ -205,27 +212,27 @@ repo::Node Run::save_database(repo::Writer& writer,
     try {
       return save_stream(writer, *database, source, cut, trees, call);
     } catch (const Error& error) {
-      call.require_live();
-      if (again || !source.failed() || error.kind() != ErrorKind::unavailable) throw;
+      if (call.stop_token().stop_requested()) call.require_live();
+      if (again || call.stopped()) throw;  // the stream's error says where time ran out
+      if (!source.failed() || error.kind() != ErrorKind::unavailable) throw;
       log::warn("{}; trying once more", error.what());
     }
   }
 }
 
-repo::Node Run::save_stream(repo::Writer& writer, Database& database, repo::Source& source,
-                            const repo::Cut& cut, TreeBuilder& trees, const Call& call) {
+SavedDatabase Run::save_stream(repo::Writer& writer, Database& database, repo::Source& source,
+                               const repo::Cut& cut, TreeBuilder& trees, const Call& call) {
   repo::SavedFile saved = [&] {
     const Step step(s_.progress, "etcd", database.expected_size());
     return writer.save_file(source, cut, call);
   }();
-  const etcd::Verified verified = database.finish();
-  report_.db_size = verified.db_size();
+  const etcd::Verified verified = database.finish(call);
   repo::Node node = made_node(kDatabaseName, repo::NodeType::file, kFileMode, started_);
   node.size = saved.size;
   node.content = std::move(saved.content);
   node.links = 1;
   trees.count(kDatabasePath, node);
-  return node;
+  return {std::move(node), verified};
 }
 
 // Once adopted, an etcd stays so: the mark goes from each of its backups to the next.
@@ -239,8 +246,11 @@ bool Run::is_adopted(const repo::Snapshot& snapshot,
   return before != nullptr && has_tag(before->snapshot, kAdoptedTag);
 }
 
-repo::Snapshot Run::describe(const repo::BlobId& root, const repo::SavedSnapshot* parent,
-                             const std::vector<repo::SavedSnapshot>& snapshots) const {
+// Only of a database that was proven is there a snapshot.
+repo::Snapshot Run::describe(const repo::BlobId& root, const etcd::Verified& verified,
+                             const repo::SavedSnapshot* parent,
+                             const std::vector<repo::SavedSnapshot>& snapshots) {
+  report_.db_size = verified.db_size();
   repo::Snapshot snapshot;
   snapshot.time = started_;
   if (parent != nullptr) snapshot.parent = parent->id;
@@ -311,8 +321,9 @@ BackupReport Run::run(const Call& call) {
     bytes += saved.bytes;
   }
 
-  children.push_back(save_database(writer, snapshots, repository.config(), trees, held));
-  bytes += children.back().size;
+  SavedDatabase database = save_database(writer, snapshots, repository.config(), trees, held);
+  bytes += database.node.size;
+  children.push_back(std::move(database.node));
 
   repo::Node data = made_node("data", repo::NodeType::dir, kFolderMode, started_);
   trees.finish_folder("/data", std::move(children), data, held);
@@ -320,7 +331,7 @@ BackupReport Run::run(const Call& call) {
   const repo::Written written = upload(writer, held);
 
   report_.summary = summarize(trees.counts(), written.stats(), bytes, started_, s_.clock.now());
-  repo::SavedSnapshot own{{}, describe(root, parent, snapshots)};
+  repo::SavedSnapshot own{{}, describe(root, database.verified, parent, snapshots)};
   own.id = repository.save_snapshot(own.snapshot, written, lock, held);
   // The commit point: this backup can be restored. Nothing below turns success into failure.
   s_.commit();
@@ -331,7 +342,8 @@ BackupReport Run::run(const Call& call) {
   Steps steps;
   steps.attempt("publish", "kubectl kubedr sync",
                 [&] { publish_success(lock, snapshots, own, steps, call); });
-  retain_backups(opened, location, steps, call);
+  steps.attempt("retention", "the next backup removes what this one left",
+                [&] { retain_backups(opened, location, steps, call); });
   report_.failed_steps = steps.failed();
   return report_;
 }

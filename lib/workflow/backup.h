@@ -39,6 +39,7 @@ struct BackupReport {
   std::string record;  // its name
   std::string etcd;    // the member, or the file
   std::uint64_t etcd_cluster_id = 0;
+  // As the member said before its stream: the database has this one or a later. 0: of a file.
   std::int64_t etcd_revision = 0;
   std::uint64_t db_size = 0;
   WallTime time{};

@@ -238,6 +238,105 @@ void dump(const Services& services, const SnapshotChoice& choice, const std::str
   }
 }
 
+namespace {
+
+// What snapshots hold, for whom, and what of it is nobody else's.
+class StatsCount {
+ public:
+  StatsCount(const repo::Repository& repository, const repo::Index& index, const Call& call)
+      : repository_(repository), index_(index), call_(call) {}
+
+  // In the order of their times.
+  void add(const ListedSnapshot& listed) {
+    Policy& policy = policies_[policy_path(listed)];
+    policy.snapshots.push_back(&listed);
+    policy.newest_bytes = size_of(repository_, index_, listed.saved.snapshot, call_);
+    restore_bytes_ += policy.newest_bytes;
+    ++snapshots_;
+  }
+
+  // One that was not asked for: what it needs is no waste all the same.
+  void pass(const ListedSnapshot& listed) { others_.push_back(listed.saved.snapshot.tree); }
+
+  void fill(StatsReport& report) {
+    find_owners(report);
+    report.snapshots = snapshots_;
+    report.restore_bytes = restore_bytes_;
+    for (auto& [name, policy] : policies_) report.policies.push_back(count(name, policy));
+    index_.each([&](const repo::Index::Place& place) {
+      if (owners_.count(place.entry.blob) == 0) report.unused_bytes += place.entry.length;
+    });
+  }
+
+ private:
+  struct Policy {
+    std::vector<const ListedSnapshot*> snapshots;
+    std::uint64_t newest_bytes = 0;
+    repo::BlobSet used;
+  };
+
+  repo::BlobSet used_by(const std::vector<repo::BlobId>& roots) const {
+    return repo::find_used_blobs(
+        repository_, index_, roots, [](const repo::TreeProblem& met) { log::warn("{}", met.text); },
+        call_);
+  }
+
+  void find_owners(StatsReport& report) {
+    for (auto& [name, policy] : policies_) {
+      std::vector<repo::BlobId> roots;
+      for (const ListedSnapshot* listed : policy.snapshots) {
+        roots.push_back(listed->saved.snapshot.tree);
+      }
+      policy.used = used_by(roots);
+      for (const repo::BlobHandle& blob : policy.used) ++owners_[blob];
+    }
+    repo::BlobSet wanted;
+    for (const auto& [blob, owners] : owners_) wanted.insert(blob);
+    const Weight all = weigh(index_, wanted);
+    report.plain_bytes = all.plain;
+    report.stored_bytes = all.stored;
+    for (const repo::BlobHandle& blob : used_by(others_)) ++owners_[blob];
+  }
+
+  PolicyStats count(const std::string& name, Policy& policy) const {
+    PolicyStats stats;
+    stats.policy = name;
+    stats.snapshots = policy.snapshots.size();
+    stats.first = policy.snapshots.front()->saved.snapshot.time;
+    stats.last = policy.snapshots.back()->saved.snapshot.time;
+    stats.restore_bytes = policy.newest_bytes;
+    const Weight own = weigh(index_, policy.used);
+    stats.unique_bytes = own.plain;
+    stats.stored_bytes = own.stored;
+    stats.growth_per_day = growth_of(policy.snapshots, added_by(policy, own.stored));
+    std::erase_if(policy.used, [&](const repo::BlobHandle& blob) { return owners_.at(blob) > 1; });
+    stats.exclusive_bytes = weigh(index_, policy.used).stored;
+    return stats;
+  }
+
+  // Stored since the first snapshot.
+  std::uint64_t added_by(const Policy& policy, std::uint64_t stored) const {
+    if (const std::optional<std::uint64_t> added = added_by_summaries(policy.snapshots)) {
+      return *added;
+    }
+    const repo::BlobSet first = repo::find_used_blobs(
+        repository_, index_, {policy.snapshots.front()->saved.snapshot.tree},
+        [](const repo::TreeProblem&) {}, call_);
+    return stored - weigh(index_, first).stored;
+  }
+
+  const repo::Repository& repository_;
+  const repo::Index& index_;
+  const Call& call_;
+  std::map<std::string, Policy> policies_;
+  std::vector<repo::BlobId> others_;
+  std::unordered_map<repo::BlobHandle, int, repo::BlobHandleHash> owners_;
+  std::uint64_t snapshots_ = 0;
+  std::uint64_t restore_bytes_ = 0;
+};
+
+}  // namespace
+
 StatsReport stats(const Services& services, const Whose& whose, const SnapshotFilter& filter,
                   const Call& call) {
   const crd::Location location = location_for(services, whose.location, whose.policy, call);
@@ -249,66 +348,18 @@ StatsReport stats(const Services& services, const Whose& whose, const SnapshotFi
   const std::vector<ListedSnapshot> snapshots =
       join_snapshots(opened.repository.snapshots(held), records, location.ref.name, {});
 
+  StatsCount count(opened.repository, index, held);
+  for (const ListedSnapshot& listed : snapshots) {
+    if (filter.matches(listed.saved.snapshot)) {
+      count.add(listed);
+    } else {
+      count.pass(listed);
+    }
+  }
   StatsReport report;
   report.repository_url = opened.store->location();
   report.blobs = index.blobs();
-  std::map<std::string, std::vector<const ListedSnapshot*>> groups;
-  std::map<repo::SnapshotId, std::uint64_t> sizes;
-  std::vector<repo::BlobId> others;  // not asked for; what they need is no waste all the same
-  for (const ListedSnapshot& listed : snapshots) {
-    if (!filter.matches(listed.saved.snapshot)) {
-      others.push_back(listed.saved.snapshot.tree);
-      continue;
-    }
-    ++report.snapshots;
-    groups[policy_path(listed)].push_back(&listed);
-    const std::uint64_t size = size_of(opened.repository, index, listed.saved.snapshot, held);
-    sizes.emplace(listed.saved.id, size);
-    report.restore_bytes += size;
-  }
-  const auto problem = [](const repo::TreeProblem& met) { log::warn("{}", met.text); };
-  std::map<std::string, repo::BlobSet> used;
-  std::unordered_map<repo::BlobHandle, int, repo::BlobHandleHash> owners;
-  for (const auto& [name, members] : groups) {
-    std::vector<repo::BlobId> roots;
-    for (const ListedSnapshot* listed : members) roots.push_back(listed->saved.snapshot.tree);
-    used[name] = repo::find_used_blobs(opened.repository, index, roots, problem, held);
-    for (const repo::BlobHandle& blob : used[name]) ++owners[blob];
-  }
-  repo::BlobSet everything;
-  for (const auto& [blob, count] : owners) everything.insert(blob);
-  const Weight all = weigh(index, everything);
-  report.plain_bytes = all.plain;
-  report.stored_bytes = all.stored;
-  for (const repo::BlobHandle& blob :
-       repo::find_used_blobs(opened.repository, index, others, problem, held)) {
-    ++owners[blob];
-  }
-  for (const auto& [name, members] : groups) {
-    PolicyStats policy;
-    policy.policy = name;
-    policy.snapshots = members.size();
-    policy.first = members.front()->saved.snapshot.time;
-    policy.last = members.back()->saved.snapshot.time;
-    policy.restore_bytes = sizes.at(members.back()->saved.id);
-    const Weight own = weigh(index, used[name]);
-    policy.unique_bytes = own.plain;
-    policy.stored_bytes = own.stored;
-    std::erase_if(used[name], [&](const repo::BlobHandle& blob) { return owners[blob] > 1; });
-    policy.exclusive_bytes = weigh(index, used[name]).stored;
-    std::optional<std::uint64_t> added = added_by_summaries(members);
-    if (!added) {
-      const repo::BlobSet first = repo::find_used_blobs(
-          opened.repository, index, {members.front()->saved.snapshot.tree},
-          [](const repo::TreeProblem&) {}, held);
-      added = own.stored - weigh(index, first).stored;
-    }
-    policy.growth_per_day = growth_of(members, *added);
-    report.policies.push_back(std::move(policy));
-  }
-  index.each([&](const repo::Index::Place& place) {
-    if (owners.count(place.entry.blob) == 0) report.unused_bytes += place.entry.length;
-  });
+  count.fill(report);
   opened.store->list(
       storage::FileKind::pack,
       [&](const storage::FileInfo& info) {

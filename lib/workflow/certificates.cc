@@ -141,7 +141,7 @@ class Walk {
     if (lstat(from.c_str(), &info) != 0) throw_errno(from, "stat");
     if (S_ISLNK(info.st_mode)) {
       warn_of_way_out(from);
-      if (stat(from.c_str(), &info) != 0) fail_link(from, errno);
+      if (stat(from.c_str(), &info) != 0) fail_link(from);
     }
     if (S_ISDIR(info.st_mode)) return folder(from, name, path, depth);
     if (S_ISREG(info.st_mode)) return file(from, name, path);
@@ -166,10 +166,13 @@ class Walk {
     return node;
   }
 
-  [[noreturn]] static void fail_link(const std::filesystem::path& link, int error) {
+  // By errno.
+  [[noreturn]] static void fail_link(const std::filesystem::path& link) {
+    const int number = errno;
+    if (number == EACCES) throw_errno(link, "follow link");
     throw Error(
         ErrorKind::failed,
-        fmt::format("{}: follow link: {}", link.string(), std::generic_category().message(error)),
+        fmt::format("{}: follow link: {}", link.string(), std::generic_category().message(number)),
         "mend or remove the link: the folder is backed up whole or not at all");
   }
 

@@ -25,6 +25,8 @@ constexpr char kClientKeyKey[] = "client.key";
 constexpr const char* kIdentityKeys[] = {"/registry/namespaces/kube-system",
                                          "/kubernetes.io/namespaces/kube-system"};
 
+constexpr std::chrono::seconds kStatusTimeout{10};
+
 // What an encrypted value begins with.
 constexpr char kEncrypted[] = "k8s:enc:";
 
@@ -84,15 +86,21 @@ bool is_about_another(const std::string& text, std::uint64_t member) {
   return number != member;
 }
 
-// The status tells of alarms too, without a quorum and without the root role.
-void require_no_corruption(etcd::Client& client, const etcd::Status& status, const Call& call) {
+// The status tells of alarms too, without a quorum, a raft entry and the root role.
+void require_fit(const etcd::Client& client, const etcd::Status& status) {
   for (const std::string& text : status.errors) {
     const bool corrupt = text.find("CORRUPT") != std::string::npos;
     if (corrupt && !is_about_another(text, status.member_id)) {
       fail_corrupt(client, status.member_id);
     }
-    log::warn("etcd: {}: {}", client.url(), text);
   }
+  if (!status.is_learner) return;
+  throw Error(ErrorKind::failed, fmt::format("etcd: {}: is a learner", client.url()),
+              "name a voting member in spec.etcdEndpoint or --etcd-endpoint");
+}
+
+void require_no_corruption(etcd::Client& client, const etcd::Status& status, const Call& call) {
+  for (const std::string& text : status.errors) log::warn("etcd: {}: {}", client.url(), text);
   std::vector<etcd::Alarm> alarms;
   try {
     alarms = client.alarms(call);
@@ -111,12 +119,6 @@ void require_no_corruption(etcd::Client& client, const etcd::Status& status, con
     log::warn("etcd: {}: alarm NOSPACE on member {:x}: the database is at its quota", client.url(),
               alarm.member_id);
   }
-}
-
-// Why this member is not to be used; empty when it is fit.
-std::string unfit(const etcd::Status& status) {
-  if (status.is_learner) return "is a learner";
-  return "";
 }
 
 bool better(const etcd::Status& a, const etcd::Status& b) {
@@ -185,6 +187,7 @@ struct Database::Reader {
   virtual ~Reader() = default;
   virtual std::size_t read(std::span<std::uint8_t> buffer, const Call& call) = 0;
   virtual std::uint64_t expected_size() const = 0;
+  virtual void require_still_fit(const Call& call) = 0;
 };
 
 namespace {
@@ -207,6 +210,21 @@ struct StreamReader final : Database::Reader {
     return stream->db_size().value_or(estimate) + kDigestSize;
   }
 
+  // A check of the cluster may have found the corruption while the snapshot was streamed. A member
+  // that is gone by now has sent a database that its digest proves.
+  void require_still_fit(const Call& call) override {
+    std::optional<etcd::Status> status;
+    try {
+      status = client.status(call.within(kStatusTimeout));
+    } catch (const Error& error) {
+      call.require_live();
+      log::warn("{}; whether it is sound could not be asked again after its snapshot",
+                error.what());
+      return;
+    }
+    require_fit(client, *status);
+  }
+
   etcd::Client client;
   std::unique_ptr<etcd::Client::SnapshotStream> stream;
   std::uint64_t estimate;
@@ -226,6 +244,8 @@ struct FileReader final : Database::Reader {
   }
 
   std::uint64_t expected_size() const override { return size; }
+
+  void require_still_fit(const Call& /*call*/) override {}  // there is nobody to ask
 
   std::string name;
   FileDescriptor file;
@@ -251,8 +271,10 @@ std::uint64_t Database::expected_size() const {
   return reader_->expected_size();
 }
 
-etcd::Verified Database::finish() {
-  return verdict_.finish();
+etcd::Verified Database::finish(const Call& call) {
+  const etcd::Verified verified = verdict_.finish();
+  reader_->require_still_fit(call);
+  return verified;
 }
 
 ChosenMember choose_member(const Services& services, const crd::Policy& policy,
@@ -262,13 +284,10 @@ ChosenMember choose_member(const Services& services, const crd::Policy& policy,
   for (const etcd::Endpoint& endpoint : endpoints_of(services, policy, request, call)) {
     try {
       etcd::Client client(endpoint);
-      const Call limited = call.within(std::chrono::seconds(10));
+      const Call limited = call.within(kStatusTimeout);
       const etcd::Status status = client.status(limited);
+      require_fit(client, status);
       require_no_corruption(client, status, limited);
-      if (const std::string why = unfit(status); !why.empty()) {
-        throw Error(ErrorKind::failed, fmt::format("etcd: {}: {}", endpoint.url, why),
-                    "name a voting member in spec.etcdEndpoint or --etcd-endpoint");
-      }
       if (best && best->status.cluster_id != status.cluster_id) {
         throw Error(ErrorKind::usage,
                     fmt::format("etcd: {} and {} are members of different clusters",

@@ -50,10 +50,11 @@ class Database final : public repo::Source {
   // Bytes to come, with the digest; an estimate before the first byte; 0 when not known.
   std::uint64_t expected_size() const;
 
-  // After the last byte.
+  // After the last byte; asks the member once more what it thinks of its data.
   //
-  // errors   corrupt: what came is no whole, undamaged database
-  etcd::Verified finish();
+  // errors   corrupt: what came is no whole, undamaged database, or the member says meanwhile that
+  //          its data is corrupt; failed: it is a learner by now
+  etcd::Verified finish(const Call& call);
 
   // "https://127.0.0.1:2379", or the file's name.
   const std::string& origin() const { return origin_; }

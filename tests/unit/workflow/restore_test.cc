@@ -1,10 +1,12 @@
 #include "workflow/restore.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
 #include "bare_repository.h"
+#include "repo/writer.h"
 #include "support/temp_dir.h"
 
 using namespace kubedr;
@@ -39,7 +41,53 @@ struct Restorable : BareRepository {
   RestoreRequest request;
 };
 
+// A snapshot whose data/etcd-snapshot.db is no database, from a time that few file systems can keep
+// exactly: most begin in 1901.
+void back_up_noise_of_1850(BareRepository& world) {
+  using namespace kubedr::repo;
+  Repository repository = world.open(world.store);
+  Lock lock = repository.lock_shared(repo::test::kOwner, repo::test::kNoRetry, world.call);
+  Index index = repository.load_index(lock, world.call);
+  Writer writer(repository, lock, index, repo::test::small_packs());
+  const Bytes bytes = noise(std::size_t{64} * 1024 + 32, 1);
+  repo::test::BytesSource source(bytes);
+  Node file = repo::test::file_node("etcd-snapshot.db",
+                                    writer.save_file(source, Cut::fixed(16384), lock.scope()));
+  file.mtime = WallTime(std::chrono::sys_days(std::chrono::year(1850) / 1 / 1).time_since_epoch());
+  Node data;
+  data.name = "data";
+  data.type = NodeType::dir;
+  data.mode = go_mode(S_IFDIR | 0700);
+  data.subtree = writer.save_tree(tree_json({file}), lock.scope());
+  Snapshot snapshot;
+  snapshot.tree = writer.save_tree(tree_json({data}), lock.scope());
+  snapshot.time = day(2);
+  snapshot.paths = {"/data"};
+  snapshot.hostname = "node-1";
+  repository.save_snapshot(snapshot, writer.finish(lock.scope()), lock, lock.scope());
+  lock.release(world.call);
+}
+
 }  // namespace
+
+TEST_CASE("restore: a database is proven on a file system that does not keep its time") {
+  Restorable repository;
+  back_up_noise_of_1850(repository);
+  const std::string text = repository.run();
+  CHECK(text.starts_with("corrupt: "));
+  CHECK(text.find("sha-256 digest does not match") != std::string::npos);
+  CHECK(std::filesystem::exists(repository.request.target / "data/etcd-snapshot.db"));
+}
+
+TEST_CASE("restore: what was there already and stays is not taken for the snapshot's") {
+  Restorable repository;
+  back_up_noise_of_1850(repository);
+  const std::string same_size(std::size_t{64} * 1024 + 32, 'x');
+  repository.folder.write("target/data/etcd-snapshot.db", same_size);
+  repository.request.options.overwrite = repo::Overwrite::never;
+  CHECK(repository.run() == "nothing thrown");
+  CHECK(read_text(repository.request.target / "data/etcd-snapshot.db") == same_size);
+}
 
 TEST_CASE("restore: a damaged index file does not stop it while another knows what is needed") {
   Restorable repository;
