@@ -30,11 +30,22 @@ std::string flag_text(const std::string& flag, const std::string& value) {
   return value.empty() ? "" : fmt::format(" --{} {}", flag, shell_word(value));
 }
 
+// What tells our verbs where the objects are; kubectl's own where they are a cluster's.
+std::string source_flags(const Flags& flags) {
+  if (!flags.repo.empty()) return flag_text("repo", flags.repo);
+  std::string text;
+  for (const std::string& file : flags.manifests) text += " -f " + shell_word(file);
+  if (!text.empty()) return text;
+  return flag_text("kubeconfig", flags.kube.kubeconfig) + flag_text("context", flags.kube.context);
+}
+
 // A remedy as it is typed where the flags were needed to ask: each of its commands gets them.
-std::string for_cluster(const std::string& remedy, const kube::Flags& flags) {
-  const std::string more =
-      flag_text("kubeconfig", flags.kubeconfig) + flag_text("context", flags.context);
-  if (more.empty() || !remedy.starts_with("kubectl ")) return remedy;
+std::string with_source(const std::string& remedy, const Flags& flags) {
+  const std::string more = source_flags(flags);
+  const bool of_cluster = flags.repo.empty() && flags.manifests.empty();
+  if (more.empty() || !remedy.starts_with(of_cluster ? "kubectl " : "kubectl kubedr ")) {
+    return remedy;
+  }
   std::string text = remedy;
   for (const char* between : {" | ", " && "}) {
     for (std::size_t at = 0; (at = text.find(between, at)) != std::string::npos;) {
@@ -74,7 +85,7 @@ class AskedCluster {
     for (health::Finding& finding : status.health.findings) {
       // Whoever grants the right is somebody else, by a kubeconfig of their own.
       if (finding.code.ends_with("-forbidden")) continue;
-      finding.remedy = for_cluster(finding.remedy, flags_.kube);
+      finding.remedy = with_source(finding.remedy, flags_);
     }
     return status;
   }

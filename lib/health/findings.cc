@@ -339,6 +339,7 @@ class Judge {
 
   void judge_location(const SeenLocation& seen) {
     const crd::Location& location = seen.location;
+    const bool opened = seen.repository && seen.repository->problem.empty();
     LocationHealth health;
     health.name = location.ref.name;
     health.name_space = location.ref.name_space;
@@ -346,35 +347,9 @@ class Judge {
     health.init_status = location.status.init_status;
     health.init_time = parse_time(location.status.init_time);
     if (seen.repository) health.snapshots = seen.repository->snapshots.size();
-    if (seen.repository && seen.repository->problem.empty() && health.init_status.empty()) {
-      health.init_status = "Completed";
-    }
-    const std::string init = command("init " + location.ref.name, location.ref);
-    const std::string init_if_needed =
-        command("init " + location.ref.name + " --if-needed", location.ref);
-    const bool opened = seen.repository && seen.repository->problem.empty();
-    const bool none_yet = health.init_status != "Completed" && seen.repository && !opened &&
-                          seen.repository->problem_kind == ErrorKind::no_repository;
+    if (opened && health.init_status.empty()) health.init_status = "Completed";
     if (seen.repository) judge_store_clock(*seen.repository, location.ref);
-    if (seen.repository && !opened && !none_yet) {
-      judge_problem(location, *seen.repository);
-    } else if (opened && health.init_status == "Failed") {
-      add(Severity::info, "init-failed-but-usable", location.ref,
-          "the last init failed, but the repository opens: " +
-              one_line(location.status.init_error_message),
-          init_if_needed);
-    } else if (health.init_status == "Failed") {
-      // An init that found a repository already there changed nothing: it may well be good.
-      const Severity severity =
-          location.initialized_annotation ? Severity::warning : Severity::error;
-      add(severity, "init-failed", location.ref, one_line(location.status.init_error_message),
-          init_if_needed);
-    } else if (!opened && health.init_status != "Completed") {
-      add(Severity::error, "not-initialized", location.ref,
-          health.init_status.empty() ? "no repository was initialized here yet"
-                                     : "an init was started and has not ended",
-          init);
-    }
+    judge_init(seen, health.init_status, opened);
     if (!location.prune_failure.empty()) {
       add(Severity::warning, "prune-failing", location.ref,
           "a prune after a backup failed: " + one_line(location.prune_failure),
@@ -387,6 +362,36 @@ class Judge {
     }
     if (opened) judge_repository(*seen.repository, location.ref);
     health_.locations.push_back(std::move(health));
+  }
+
+  // What the repository says goes before what the status says, where it could be asked.
+  void judge_init(const SeenLocation& seen, const std::string& init_status, bool opened) {
+    const crd::Location& location = seen.location;
+    const std::string init = command("init " + location.ref.name, location.ref);
+    const std::string init_if_needed =
+        command("init " + location.ref.name + " --if-needed", location.ref);
+    const bool failed = init_status == "Failed";
+    const bool none_yet = init_status != "Completed" && seen.repository && !opened &&
+                          seen.repository->problem_kind == ErrorKind::no_repository;
+    if (seen.repository && !opened && !none_yet) return judge_problem(location, *seen.repository);
+    if (failed && opened) {
+      return add(Severity::info, "init-failed-but-usable", location.ref,
+                 "the last init failed, but the repository opens: " +
+                     one_line(location.status.init_error_message),
+                 init_if_needed);
+    }
+    if (failed) {
+      // An init that found a repository already there changed nothing: it may well be good.
+      const Severity severity =
+          location.initialized_annotation ? Severity::warning : Severity::error;
+      return add(severity, "init-failed", location.ref,
+                 one_line(location.status.init_error_message), init_if_needed);
+    }
+    if (opened || init_status == "Completed") return;
+    add(Severity::error, "not-initialized", location.ref,
+        init_status.empty() ? "no repository was initialized here yet"
+                            : "an init was started and has not ended",
+        init);
   }
 
   void judge_repository(const SeenRepository& seen, const crd::ObjectRef& ref) {
