@@ -16,7 +16,8 @@
 namespace kubedr::test {
 namespace {
 
-// How many lines begin so, and whether a line with a hint follows the last of them.
+// How many lines begin so, and whether the last of these messages ends with a hint, and stderr with
+// that: what is printed behind it, or an indented line of a warning, is none.
 struct Messages {
   int count = 0;
   bool hint = false;
@@ -24,15 +25,20 @@ struct Messages {
 
 Messages messages_in(const std::string& text) {
   Messages found;
-  bool inside = false;
+  bool inside = false;  // a message may have several lines
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
     const std::string line = text.substr(begin, end - begin);
     begin = end + 1;
+    const bool remark = line.starts_with("warning: ") || line.starts_with("  not written (");
+    const bool indented = line.starts_with("  ") && line.size() > 2;
     if (line.starts_with("error: ")) {
       ++found.count;
       inside = true;
-    } else if (inside && line.starts_with("  ") && line.size() > 2) {
+      found.hint = false;
+    } else if (remark || (found.hint && !indented)) {
+      found.hint = inside = false;
+    } else if (indented && inside) {
       found.hint = true;
     }
   }
@@ -181,6 +187,12 @@ void BackedUpPolicy::check_next_backup_works() {
 
 void BackedUpPolicy::check_repository() const {
   check_with_restic(plane_.restic_env(name_));
+}
+
+void check_left_sound(const std::map<std::string, std::string>& restic_env) {
+  const RunResult check = restic("0.18", {"check", "--no-lock"}, restic_env);
+  CHECK_MESSAGE(check.ok(), (check.out + check.err));
+  CHECK_MESSAGE(has(check.out, "no errors were found"), (check.out + check.err));
 }
 
 void age_backups(ControlPlane& plane, const std::string& policy, std::chrono::seconds age) {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "e2e/faults.h"
@@ -85,6 +86,37 @@ class Permissions {
 
   ControlPlane& plane_;
 };
+
+// Somebody else's event has the name that the next one about this policy wants; returns it.
+std::string take_event_name(ControlPlane& plane, const std::string& policy) {
+  const Json object = plane.get("metadatabackuppolicy", policy);
+  const std::string name =
+      fmt::format("kubedr.catalogicsoftware.com-v1alpha1-MetadataBackupPolicy-{}-{}", policy,
+                  object.at("metadata").at("resourceVersion").get<std::string>());
+  plane.apply(Json{
+      {"apiVersion", "v1"},
+      {"kind", "Event"},
+      {"metadata", {{"name", name}, {"namespace", kNamespace}}},
+      {"involvedObject",
+       {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+        {"kind", "MetadataBackupPolicy"},
+        {"name", policy},
+        {"namespace", kNamespace}}},
+      {"reason", "Squatter"},
+      {"message", "somebody was here before"},
+      {"type",
+       "Normal"}}.dump());
+  return name;
+}
+
+std::vector<std::string> names_of_events(ControlPlane& plane, const std::string& object,
+                                         const std::string& reason) {
+  std::vector<std::string> names;
+  for (const Json& event : plane.events_of(object)) {
+    if (event.at("reason") == reason) names.push_back(event.at("metadata").at("name"));
+  }
+  return names;
+}
 
 std::string kubeconfig_text(ControlPlane& plane) {
   return read_text(plane.api().kubeconfig());
@@ -188,27 +220,28 @@ TEST_CASE("faults: an event whose name is taken is posted all the same") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
   BackedUpPolicy policy(plane, "taken");
-  const Json object = plane.get("metadatabackuppolicy", "taken");
-  const std::string version = object.at("metadata").at("resourceVersion").get<std::string>();
-  plane.apply(Json{
-      {"apiVersion", "v1"},
-      {"kind", "Event"},
-      {"metadata",
-       {{"name", "kubedr.catalogicsoftware.com-v1alpha1-MetadataBackupPolicy-taken-" + version},
-        {"namespace", kNamespace}}},
-      {"involvedObject",
-       {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
-        {"kind", "MetadataBackupPolicy"},
-        {"name", "taken"},
-        {"namespace", kNamespace}}},
-      {"reason", "Squatter"},
-      {"message", "somebody was here before"},
-      {"type",
-       "Normal"}}.dump());
-  const RunResult result = policy.backup();
-  CHECK_MESSAGE(result.exit.code == 0, result.err);
-  CHECK(policy.events("Squatter") == 1);
-  CHECK(policy.events("BackupSucceeded") == 2);
+  const std::string nobody = fmt::format("https://127.0.0.1:{}", free_port());
+  const std::vector<std::pair<std::string, std::vector<std::string>>> outcomes = {
+      {"BackupSucceeded", {}}, {"BackupFailed", {"--etcd-endpoint", nobody}}};
+  int squatters = 0;
+  for (const auto& [reason, flags] : outcomes) {
+    CAPTURE(reason);
+    const int before = policy.events(reason);
+    const std::string name = take_event_name(plane, "taken");
+    CHECK(policy.backup(flags).exit.code == (reason == "BackupFailed" ? 20 : 0));
+    CHECK(policy.events("Squatter") == ++squatters);
+    CHECK(policy.events(reason) == before + 1);
+    // It wanted that name, and has it with a suffix.
+    const std::vector<std::string> names = names_of_events(plane, "taken", reason);
+    CHECK_MESSAGE(std::count_if(names.begin(), names.end(),
+                                [&](const std::string& one) {
+                                  return one.starts_with(name + ".") &&
+                                         one.find_first_not_of("0123456789abcdef",
+                                                               name.size() + 1) ==
+                                             std::string::npos;
+                                }) == 1,
+                  name);
+  }
 }
 
 TEST_CASE("faults: a malformed kubeconfig, and names that are not in it") {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "e2e/faults.h"
@@ -135,6 +136,25 @@ TEST_CASE("faults: an etcd that cannot be reached") {
   policy.check_next_backup_works();
 }
 
+// Its own limit ends it: for what etcd must answer at once it has ten seconds.
+TEST_CASE("faults: an etcd that takes connections and is silent") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-silent");
+  ByteProxy silent(plane.etcd().port());
+  ProxyRules rules;
+  rules.stall_at = 0;
+  rules.every_connection = true;
+  silent.set(rules);
+  const std::string endpoint = fmt::format("https://127.0.0.1:{}", silent.port());
+  const auto begin = std::chrono::steady_clock::now();
+  check_failed(policy.backup({"--etcd-endpoint", endpoint}), 20, endpoint);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+  CHECK(silent.counts().connections > 0);
+  policy.check_failure_is_published(endpoint);
+  policy.check_next_backup_works();
+}
+
 TEST_CASE("faults: of several members one that is fit is backed up, or none with the reason") {
   const Stored stored;
   Members etcd;
@@ -189,6 +209,30 @@ TEST_CASE("faults: a member with a CORRUPT alarm is not backed up, another one i
   const RunResult backup = policy.backup({"--etcd-endpoint", both, "-o", "json"});
   CHECK(parsed(backup).at("etcd").at("endpoint") == sound.endpoint());
   CHECK_MESSAGE(has(backup.err, "alarm CORRUPT on member "), backup.err);
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a member whose corruption is found while its snapshot is streamed") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "etcd-corrupt-later");
+  EtcdServer etcd;
+  etcd.fill("/registry/late", 800, 4000);
+  ByteProxy proxy(etcd.port());
+  ProxyRules rules;
+  rules.stall_at = kInTheStream;
+  proxy.set(rules);
+  std::future<RunResult> backup = std::async(std::launch::async, [&] {
+    return policy.backup({"--etcd-endpoint", through(proxy), "--any-etcd"});
+  });
+  while (proxy.counts().bytes_to_client < kInTheStream) {
+    REQUIRE(backup.wait_for(std::chrono::milliseconds(20)) == std::future_status::timeout);
+  }
+  raise_corrupt(etcd);
+  proxy.set({});
+  check_failed(backup.get(), 22, through(proxy) + ": alarm CORRUPT on member ");
+  policy.check_failure_is_published("alarm CORRUPT on member ");
+  policy.check_next_backup_works();
 }
 
 TEST_CASE("faults: a client certificate that etcd does not accept") {
@@ -233,6 +277,7 @@ TEST_CASE("faults: https spoken to an etcd without TLS, and http to one with it"
   check_failed(with_tls, 20, http);
   CHECK_MESSAGE(has(with_tls.err, "https://"), with_tls.err);
   policy.check_failure_is_published(http);
+  policy.check_next_backup_works();
 }
 
 TEST_CASE("faults: a policy's endpoint without a scheme is spoken to in TLS, as in operator mode") {
@@ -308,7 +353,8 @@ TEST_CASE("faults: a stream that stalls ends with the backup's own time") {
   rules.every_connection = true;
   proxy.set(rules);
   const auto begin = std::chrono::steady_clock::now();
-  check_failed(stored.backup_through(proxy, {"--timeout", "8s"}), 20, "");
+  check_failed(stored.backup_through(proxy, {"--timeout", "8s"}), 20,
+               through(proxy) + ": snapshot: no answer within the time allowed");
   const auto took = std::chrono::steady_clock::now() - begin;
   CHECK(took > std::chrono::seconds(7));
   CHECK(took < std::chrono::seconds(20));

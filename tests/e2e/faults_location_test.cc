@@ -38,15 +38,129 @@ void check_init_failure_is_published(ControlPlane& plane, const std::string& loc
   CHECK(events[0].at("message") == message);
 }
 
-// What a repository's upkeep needs, and nothing else.
-Json upkeep_rights() {
-  const Json statement = {{"Effect", "Allow"},
-                          {"Action",
-                           {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject",
-                            "s3:DeleteObject"}},
-                          {"Resource", {"arn:aws:s3:::*"}}};
+Json allowed(const std::vector<std::string>& actions) {
+  const Json statement = {
+      {"Effect", "Allow"}, {"Action", actions}, {"Resource", {"arn:aws:s3:::*"}}};
   return {{"Version", "2012-10-17"}, {"Statement", {statement}}};
 }
+
+// What a repository's upkeep needs, and nothing else.
+Json upkeep_rights() {
+  return allowed(
+      {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"});
+}
+
+Json reading_rights() {
+  return allowed({"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject"});
+}
+
+void make_bucket(const S3Server& s3, const std::string& name) {
+  const SystemClock clock;
+  open_bucket(s3, name, clock)->create(Call(clock).within(std::chrono::seconds(30)));
+}
+
+void change_location(ControlPlane& plane, const std::string& name, const Json& spec) {
+  const Json patch = {{"spec", spec}};
+  REQUIRE(plane.api()
+              .kubectl({"-n", kNamespace, "patch", "backuplocation", name, "--type=merge", "-p",
+                        patch.dump()})
+              .ok());
+}
+
+// "Fatal: create repository at s3:http://... failed: ", and how the text ends.
+struct Frame {
+  std::string begin;
+  std::string end;
+
+  bool operator==(const Frame&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Frame& frame) {
+  return out << Json{frame.begin, frame.end};
+}
+
+Frame frame_of(const std::string& text) {
+  const std::string failed = " failed: ";
+  const std::size_t at = text.find(failed);
+  REQUIRE_MESSAGE(at != std::string::npos, text);
+  return {text.substr(0, at + failed.size()), text.substr(text.find_last_not_of('\n') + 1)};
+}
+
+// What an init of that location says in its status is framed as what restic's init says.
+void check_framed_as_by_restic(ControlPlane& plane, const std::string& location,
+                               const std::map<std::string, std::string>& env,
+                               const std::vector<std::string>& versions = {"0.11", "0.14",
+                                                                           "0.18"}) {
+  CAPTURE(location);
+  CHECK_FALSE(plane.kubedr({"init", location}).ok());
+  const Frame ours = frame_of(
+      plane.get("backuplocation", location).at("status").at("initErrorMessage").get<std::string>());
+  for (const std::string& version : versions) {
+    CAPTURE(version);
+    const RunResult theirs = restic(version, {"init"}, env);
+    CHECK_FALSE(theirs.ok());
+    const std::size_t at = theirs.err.find("Fatal: ");
+    REQUIRE_MESSAGE(at != std::string::npos, theirs.err);
+    CHECK(ours == frame_of(theirs.err.substr(at)));
+  }
+}
+
+// All that an init needs of the API server but one step's, granted to kInitUser while this lives.
+constexpr char kInitUser[] = "reader";
+
+class InitRights {
+ public:
+  InitRights(ControlPlane& plane, const std::string& but) : plane_(plane) {
+    const std::string group = "kubedr.catalogicsoftware.com";
+    Json rules = {rule(group, "backuplocations", {"get", "list"}), rule("", "secrets", {"get"})};
+    for (const auto& [step, granted] :
+         std::map<std::string, Json>{{"status", rule(group, "backuplocations/status", {"patch"})},
+                                     {"annotation", rule(group, "backuplocations", {"patch"})},
+                                     {"event", rule("", "events", {"create"})}}) {
+      if (step != but) rules.push_back(granted);
+    }
+    const std::string api = "rbac.authorization.k8s.io";
+    const Json metadata = {{"name", kName}, {"namespace", kNamespace}};
+    plane_.apply(Json{
+        {"apiVersion", api + "/v1"}, {"kind", "Role"}, {"metadata", metadata}, {"rules", rules}}
+                     .dump());
+    plane_.apply(Json{{"apiVersion", api + "/v1"},
+                      {"kind", "RoleBinding"},
+                      {"metadata", metadata},
+                      {"subjects", {{{"kind", "User"}, {"name", kInitUser}}}},
+                      {"roleRef", {{"apiGroup", api}, {"kind", "Role"}, {"name", kName}}}}
+                     .dump());
+    // The authorizer learns of it a moment later.
+    REQUIRE(eventually([&] {
+      return may("get", "secrets") && may("create", "events") == (but != "event") &&
+             may("patch", "backuplocations." + group) == (but != "annotation");
+    }));
+  }
+
+  InitRights(const InitRights&) = delete;
+  InitRights& operator=(const InitRights&) = delete;
+
+  ~InitRights() {
+    plane_.api().kubectl({"-n", kNamespace, "delete", "role,rolebinding", kName});
+    eventually([&] { return !may("get", "secrets"); });
+  }
+
+ private:
+  static constexpr char kName[] = "init-but-one";
+
+  static Json rule(const std::string& group, const std::string& resource,
+                   const std::vector<std::string>& verbs) {
+    return {{"apiGroups", {group}}, {"resources", {resource}}, {"verbs", verbs}};
+  }
+
+  bool may(const std::string& verb, const std::string& resource) const {
+    return plane_.api()
+        .kubectl({"-n", kNamespace, "auth", "can-i", verb, resource, "--as", kInitUser})
+        .ok();
+  }
+
+  ControlPlane& plane_;
+};
 
 // A port of 127.0.0.1 where no connection is taken and none refused: its queue is full.
 class DeafPort {
@@ -382,11 +496,7 @@ TEST_CASE("faults: a bucket that S3 will not make is named, with S3's reason") {
   KUBEDR_NEEDS("kube-apiserver");
   ControlPlane& plane = ControlPlane::shared();
   plane.add_location("bad-bucket");
-  const Json spec = {{"spec", {{"bucketName", "Not_A_Bucket"}}}};
-  REQUIRE(plane.api()
-              .kubectl({"-n", kNamespace, "patch", "backuplocation", "bad-bucket", "--type=merge",
-                        "-p", spec.dump()})
-              .ok());
+  change_location(plane, "bad-bucket", {{"bucketName", "Not_A_Bucket"}});
   const RunResult init = plane.kubedr({"init", "bad-bucket"});
   check_failed(init, 1, "Not_A_Bucket");
   check_init_failure_is_published(plane, "bad-bucket", "Not_A_Bucket");
@@ -404,8 +514,7 @@ TEST_CASE("faults: keys that may write into a bucket but make none") {
   check_init_failure_is_published(plane, "no-maker", "Access Denied");
 
   // Once somebody made it, these rights are all that is needed.
-  const SystemClock clock;
-  open_bucket(plane.s3(), "no-maker", clock)->create(Call(clock).within(std::chrono::seconds(30)));
+  make_bucket(plane.s3(), "no-maker");
   const RunResult made = plane.kubedr({"init", "no-maker"});
   CHECK_MESSAGE(made.ok(), made.err);
   const RunResult backup = plane.kubedr({"backup", "no-maker"});
@@ -450,6 +559,180 @@ TEST_CASE("faults: init where a repository is already fails as the seed page sho
   const RunResult again = plane.kubedr({"init", "twice", "--if-needed"});
   CHECK_MESSAGE(again.ok(), again.err);
   CHECK(plane.get("backuplocation", "twice").at("status").at("initStatus") == "Completed");
+}
+
+TEST_CASE("faults: what an init says of its failure is framed as restic frames it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  for (const char* version : {"restic-0.11", "restic-0.14", "restic-0.18"}) KUBEDR_NEEDS(version);
+  ControlPlane& plane = ControlPlane::shared();
+  const auto with = [&](std::map<std::string, std::string> env,
+                        const std::map<std::string, std::string>& changed) {
+    for (const auto& [name, value] : changed) env[name] = value;
+    return env;
+  };
+
+  // Up to the bucket it is about the repository ...
+  const std::string refused = fmt::format("http://127.0.0.1:{}", free_port());
+  plane.add_location("framed-refused", refused);
+  check_framed_as_by_restic(plane, "framed-refused",
+                            with(plane.restic_env("framed-refused"),
+                                 {{"RESTIC_REPOSITORY", "s3:" + refused + "/framed-refused"}}));
+  plane.add_location("framed-secret");
+  set_key(plane, "framed-secret-creds", "secret_key", "surely-not-the-right-one");
+  check_framed_as_by_restic(plane, "framed-secret",
+                            with(plane.restic_env("framed-secret"),
+                                 {{"AWS_SECRET_ACCESS_KEY", "surely-not-the-right-one"}}));
+  plane.add_location("framed-access");
+  set_key(plane, "framed-access-creds", "access_key", "nobody");
+  check_framed_as_by_restic(
+      plane, "framed-access",
+      with(plane.restic_env("framed-access"), {{"AWS_ACCESS_KEY_ID", "nobody"}}));
+  plane.add_location("framed-short");
+  change_location(plane, "framed-short", {{"bucketName", "ab"}});
+  check_framed_as_by_restic(plane, "framed-short", plane.restic_env("ab"));
+  plane.add_location("framed-name");
+  change_location(plane, "framed-name", {{"bucketName", "Not_A_Bucket"}});
+  check_framed_as_by_restic(plane, "framed-name", plane.restic_env("Not_A_Bucket"));
+
+  // ... and from there on about its key.
+  plane.add_location("framed-there");
+  REQUIRE(plane.kubedr({"init", "framed-there"}).ok());
+  check_framed_as_by_restic(plane, "framed-there", plane.restic_env("framed-there"));
+  plane.add_location("framed-write");
+  make_bucket(plane.s3(), "framed-write");
+  const auto keys = temporary_keys(plane.s3(), reading_rights());
+  for (const auto& [key, value] : keys) set_key(plane, "framed-write-creds", key, value);
+  // Older ones try for a quarter of an hour.
+  check_framed_as_by_restic(
+      plane, "framed-write",
+      with(plane.restic_env("framed-write"), {{"AWS_ACCESS_KEY_ID", keys.at("access_key")},
+                                              {"AWS_SECRET_ACCESS_KEY", keys.at("secret_key")},
+                                              {"AWS_SESSION_TOKEN", keys.at("session_token")}}),
+      {"0.18"});
+}
+
+TEST_CASE("faults: init with a Secret that is not there, or lacks a key") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  for (const std::string key : {"access_key", "secret_key", "restic_repo_password"}) {
+    CAPTURE(key);
+    std::string name = "init-without-" + key;
+    std::replace(name.begin(), name.end(), '_', '-');
+    plane.add_location(name);
+    set_key(plane, name + "-creds", key, std::nullopt);
+    const std::string text = fmt::format("secret \"{}-creds\" has no key \"{}\"", name, key);
+    const RunResult init = plane.kubedr({"init", name});
+    check_failed(init, 4, text);
+    CHECK(has(init.err, fmt::format("add the key {} to the Secret {}-creds", key, name)));
+    check_init_failure_is_published(plane, name, text);
+  }
+  const std::string absent = "secret \"init-no-secret-creds\" not found";
+  plane.add_location("init-no-secret");
+  REQUIRE(plane.api().kubectl({"-n", kNamespace, "delete", "secret", "init-no-secret-creds"}).ok());
+  check_failed(plane.kubedr({"init", "init-no-secret"}), 4, absent);
+  check_init_failure_is_published(plane, "init-no-secret", absent);
+
+  plane.add_location("init-no-secret");
+  const RunResult mended = plane.kubedr({"init", "init-no-secret"});
+  CHECK_MESSAGE(mended.ok(), mended.err);
+}
+
+TEST_CASE("faults: an init whose publishing is forbidden made a repository, and says what is not") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  for (const std::string step : {"status", "annotation", "event"}) {
+    CAPTURE(step);
+    const std::string name = "init-no-" + step;
+    plane.add_location(name);
+    const InitRights rights(plane, step);
+    // Without --if-needed a status that may not be written ends it before anything is made.
+    std::vector<std::string> args = {"init", name, "-o", "json"};
+    if (step == "status") {
+      check_failed(plane.kubedr({"init", name}, kInitUser), 21, "forbidden");
+      CHECK(plane.kubedr({"snapshots", "--location", name}).exit.code == 10);
+      args.emplace_back("--if-needed");
+    }
+    const RunResult init = plane.kubedr(args, kInitUser);
+    CAPTURE(init.err);
+    REQUIRE(init.exit.code == 3);
+    const Json report = parse_json(init.out, "stdout");
+    CHECK(report.at("created") == true);
+    REQUIRE(report.at("failedSteps").size() == 1);
+    const Json& failed = report.at("failedSteps")[0];
+    CHECK(failed.at("step") == step);
+    CHECK(has(failed.at("error").get<std::string>(), "forbidden"));
+    const std::string remedy = failed.at("remedy").get<std::string>();
+    CHECK(remedy != "");
+    CHECK(has(init.err, fmt::format("warning: {} failed: ", step)));
+    CHECK(has(init.err, remedy));
+
+    const RunResult config = restic("0.18", {"cat", "config"}, plane.restic_env(name));
+    CHECK_MESSAGE(config.ok(), config.err);
+    const Json object = plane.get("backuplocation", name);
+    CHECK((object.at("metadata").contains("annotations") &&
+           object.at("metadata")
+               .at("annotations")
+               .contains("initialized.annotations.kubedr.catalogicsoftware.com")) ==
+          (step != "annotation"));
+    const Json status = object.value("status", Json::object());
+    CHECK((status.value("initStatus", "") == "Completed") == (step != "status"));
+    const std::vector<Json> events = plane.events_of(name);
+    CHECK(std::count_if(events.begin(), events.end(), [](const Json& event) {
+            return event.at("reason") == "InitSucceeded";
+          }) == (step == "event" ? 0 : 1));
+
+    const RunResult again = plane.kubedr({"init", name, "--if-needed"});
+    CHECK_MESSAGE(again.ok(), again.err);
+    CHECK(plane.get("backuplocation", name).at("status").at("initStatus") == "Completed");
+  }
+}
+
+TEST_CASE("faults: a backup to an S3 that refuses, and to one that nobody vouches for") {
+  KUBEDR_NEEDS("minio");
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy(plane, "moved");
+  const std::string refused = fmt::format("http://127.0.0.1:{}", free_port());
+  plane.add_location("moved", refused);
+  check_failed(policy.backup({"--timeout", "30s"}), 20, refused);
+  policy.check_failure_is_published(refused);
+
+  const S3Server strange(S3Server::Scheme::https);
+  plane.add_location("moved", strange.url());
+  check_failed(policy.backup({"--timeout", "60s"}), 21, "certificate");
+  policy.check_failure_is_published("certificate");
+
+  plane.add_location("moved");
+  policy.check_next_backup_works();
+}
+
+TEST_CASE("faults: a bucket that is there and holds no repository") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_policy("bucket-only");
+  make_bucket(plane.s3(), "bucket-only");
+  const std::string where = fmt::format(
+      "Is there a repository at the following location?\ns3:{}/bucket-only", plane.s3().url());
+  const RunResult backup = plane.kubedr({"backup", "bucket-only"});
+  check_failed(backup, 10, "unable to open config file");
+  CHECK_MESSAGE(has(backup.err, where), backup.err);
+  CHECK(has(backup.err, "\n  kubectl kubedr init bucket-only makes one"));
+  const Json status = plane.get("metadatabackuppolicy", "bucket-only").at("status");
+  CHECK(status.size() == 4);
+  CHECK(status.at("backupStatus") == "Failed");
+  CHECK(status.at("mbrName") == "");
+  const std::string message = status.at("backupErrorMessage").get<std::string>();
+  CHECK_MESSAGE(has(message, where), message);
+  const std::vector<Json> events = plane.events_of("bucket-only");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].at("type") == "Error");
+  CHECK(events[0].at("reason") == "BackupFailed");
+  CHECK(events[0].at("message") == message);
+  check_failed(plane.kubedr({"snapshots", "bucket-only"}), 10, where);
+
+  REQUIRE(plane.kubedr({"init", "bucket-only"}).ok());
+  const RunResult next = plane.kubedr({"backup", "bucket-only"});
+  CHECK_MESSAGE(next.ok(), next.err);
 }
 
 TEST_CASE("faults: of two inits on one empty bucket exactly one wins") {

@@ -77,6 +77,50 @@ class SmallDisk {
   const TmpfsMount mount_;
 };
 
+// A location with a file:// URL that is that folder, and a policy, in a file.
+class DiskManifests {
+ public:
+  DiskManifests(const std::filesystem::path& repository, const std::string& etcd_endpoint) {
+    const Json location = {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+                           {"kind", "BackupLocation"},
+                           {"metadata", {{"name", "disk"}}},
+                           {"spec",
+                            {{"url", "file://" + repository.parent_path().string()},
+                             {"bucketName", repository.filename().string()},
+                             {"credentials", "disk-creds"}}}};
+    const Json secret = {{"apiVersion", "v1"},
+                         {"kind", "Secret"},
+                         {"metadata", {{"name", "disk-creds"}}},
+                         {"stringData", {{"restic_repo_password", kPassword}}}};
+    const Json policy = {
+        {"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
+        {"kind", "MetadataBackupPolicy"},
+        {"metadata", {{"name", "nightly"}}},
+        {"spec",
+         {{"destination", "disk"}, {"schedule", "0 3 * * *"}, {"etcdEndpoint", etcd_endpoint}}}};
+    file_ = folder_.write(
+        "all.yaml", location.dump() + "\n---\n" + secret.dump() + "\n---\n" + policy.dump() + "\n");
+  }
+
+  RunResult kubedr(std::vector<std::string> args) const {
+    args.insert(args.end(), {"-f", file_.string()});
+    return test::kubedr(args);
+  }
+
+ private:
+  TempDir folder_;
+  std::filesystem::path file_;
+};
+
+// Of a message that names a file of the repository: "locks", "data", ...
+std::string folder_named(const std::string& message, const std::filesystem::path& repository) {
+  const std::string root = repository.string() + "/";
+  const std::size_t at = message.find(root);
+  if (at == std::string::npos) return "nothing";
+  const std::size_t begin = at + root.size();
+  return message.substr(begin, message.find('/', begin) - begin);
+}
+
 // Every file of the repository has the name of an id: nothing half written is left behind.
 void check_no_leftovers(const std::filesystem::path& repository) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(repository)) {
@@ -297,6 +341,60 @@ TEST_CASE("faults: a full disk loses nothing that was stored before") {
   repository.check_repository();
 }
 
+// By pages, from none to enough: each point at which a file finds no room comes by.
+TEST_CASE(
+    "faults: a disk under file:// that is full at the lock, a pack, the index, the snapshot") {
+  const SmallDisk disk("24m");
+  KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
+  EtcdServer etcd;
+  etcd.fill("/registry/configmaps/default/c", 100, 2000);
+  const std::filesystem::path folder = disk.repository();
+  const BareRepository repository(folder.string());
+  const DiskManifests manifests(folder, etcd.endpoint());
+  REQUIRE(manifests.kubedr({"init"}).ok());
+  REQUIRE(manifests.kubedr({"backup"}).ok());
+  const std::vector<std::string> good = repository.snapshot_ids();
+  const TempDir aside;
+  const auto copy = [](const std::filesystem::path& from, const std::filesystem::path& to) {
+    std::filesystem::remove_all(to);
+    std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+  };
+  copy(folder, aside / "good");
+  etcd.put("/registry/configmaps/default/new", "something that is to be stored");
+
+  constexpr std::uint64_t kPage = 4096;
+  std::map<std::string, int> points;
+  bool fits = false;
+  for (std::uint64_t left = 0; !fits; left += kPage) {
+    CAPTURE(left);
+    REQUIRE(left < 256 * kPage);
+    disk.leave(left);
+    const RunResult backup = manifests.kubedr({"backup"});
+    disk.free_all();
+    fits = backup.ok();
+    if (!fits) {
+      check_failed(backup, 1, "No space left on device");
+      CHECK(repository.snapshot_ids() == good);
+    }
+    check_no_leftovers(folder);
+    const std::string place = fits ? "none" : folder_named(backup.err, folder);
+    if (++points[place] == 1 && !fits) {
+      const RunResult next = manifests.kubedr({"backup"});
+      CHECK_MESSAGE(next.ok(), next.err);
+      CHECK(repository.snapshot_ids().size() == good.size() + 1);
+      repository.check_repository();
+    }
+    if (!fits) copy(aside / "good", folder);
+  }
+  CHECK(repository.snapshot_ids().size() == good.size() + 1);
+  repository.check_repository();
+  for (const char* place : {"locks", "data", "index", "snapshots"}) {
+    CAPTURE(place);
+    CHECK(points[place] > 0);
+  }
+  CHECK(points.size() == 5);
+}
+
 TEST_CASE("faults: init on a full disk can be done again when there is space") {
   const SmallDisk disk("4m");
   KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
@@ -383,6 +481,8 @@ TEST_CASE("faults: a backup killed before or after any request harms nothing") {
   REQUIRE(requests > 8);
 
   std::size_t snapshots = repository.snapshot_ids().size();
+  int kills = 0;
+  int survivors = 0;
   for (int k = 1; k <= requests; ++k) {
     for (const bool before : {true, false}) {
       CAPTURE(k);
@@ -398,17 +498,25 @@ TEST_CASE("faults: a backup killed before or after any request harms nothing") {
       proxy.set_victim(victim.pid());
       const auto end = victim.wait(std::chrono::seconds(60));
       REQUIRE(end);
-      if (end->signal != SIGKILL) CHECK(end->code == 0);  // it needed fewer requests this time
+      if (end->signal == SIGKILL) {
+        ++kills;
+      } else {
+        CHECK_MESSAGE(end->code == 0, victim.err());  // it needed fewer requests this time
+        ++survivors;
+      }
       proxy.set({});
       proxy.set_victim(0);
       const std::size_t now = repository.snapshot_ids().size();
       CHECK(now >= snapshots);
+      check_left_sound(repository.restic_env());
       const RunResult next = repository.run({"backup", "--retry-lock", "0"});
       CHECK_MESSAGE(next.ok(), next.err);
       snapshots = repository.snapshot_ids().size();
       CHECK(snapshots == now + 1);
     }
   }
+  CHECK(kills > 8);
+  CHECK(survivors <= 2);
   // Their locks tell restic that who made them is dead.
   REQUIRE(restic("0.18", {"unlock"}, repository.restic_env()).ok());
   CHECK(restic("0.18", {"list", "locks", "--no-lock"}, repository.restic_env()).out == "");
@@ -436,7 +544,9 @@ TEST_CASE("faults: an init killed before or after any request can be done again"
       Process victim = repository.start(
           {"init"}, fmt::format("s3:http://127.0.0.1:{}/{}", proxy.port(), bucket));
       proxy.set_victim(victim.pid());
-      REQUIRE(victim.wait(std::chrono::seconds(60)));
+      const auto end = victim.wait(std::chrono::seconds(60));
+      REQUIRE(end);
+      CHECK_MESSAGE(end->signal == SIGKILL, victim.err());
       proxy.set({});
       proxy.set_victim(0);
       const RunResult again = repository.run({"init", "--if-needed"});

@@ -607,10 +607,11 @@ TEST_CASE("finding: an init was killed") {
   proxy.set(slow);
   Process init = start_kubedr(
       {"init", "cut-off", "--kubeconfig=" + story.plane().api().kubeconfig().string()});
-  REQUIRE(eventually([&] {
+  const auto began = [&] {
     const Json location = story.plane().get("backuplocation", "cut-off");
     return find_string(location, {"status", "initStatus"}).value_or("") == "Initializing";
-  }));
+  };
+  REQUIRE_MESSAGE(eventually(began), init.out(), init.err());
   init.kill(SIGKILL);
   REQUIRE(init.wait(std::chrono::seconds(20)));
   proxy.set({});

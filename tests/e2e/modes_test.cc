@@ -175,11 +175,17 @@ void check_bare(const std::string& repository, const Environment& env) {
 
   const RunResult status = run({"status"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
+  CHECK_MESSAGE(has(status.out, "kubectl kubedr key add --location bare --repo "), status.out);
   CHECK(run({"status", "--max-age", "1ms"}).exit.code == 5);
 
-  const std::string target = (folder / "target").string();
+  // As restic does it, folders above the target are made.
+  const std::string target = (folder / "deep/er/target").string();
   const RunResult restored = run({"restore", "latest", "--target", target});
   REQUIRE_MESSAGE(restored.ok(), restored.err);
+  for (const char* made : {"deep", "deep/er", "deep/er/target"}) {
+    CHECK(std::filesystem::status(folder / made).permissions() ==
+          std::filesystem::perms::owner_all);
+  }
   CHECK(files_below(target) ==
         std::map<std::string, std::string>{{"data/etcd-snapshot.db", read_text(database)}});
 
@@ -249,7 +255,7 @@ TEST_CASE("manifests: the whole job with a file:// location, and nobody is asked
 
   const RunResult status = world.kubedr({"status"});
   CHECK_MESSAGE(status.ok(), (status.out + status.err));
-  CHECK_MESSAGE(has(status.out, "kubectl kubedr key add --location disk"), status.out);
+  CHECK_MESSAGE(has(status.out, "kubectl kubedr key add --location disk -f "), status.out);
   CHECK_MESSAGE(!has(status.out, "<unknown>"), status.out);  // the repository tells size and growth
   const std::string escrow = world.folder().write("escrow", "for the safe").string();
   REQUIRE(world.kubedr({"key", "add", "--location", "disk", "--new-password-file", escrow}).ok());
@@ -288,6 +294,68 @@ TEST_CASE(
   CHECK(files_below(world.repositories()) == before);
   CHECK(files_below(world.folder() / "manifests") == manifests);
   CHECK(world.calls_to_api() == 0);
+}
+
+TEST_CASE("manifests: init names what it could not publish, whether it works or not") {
+  KUBEDR_NEEDS("etcd");
+  const EtcdServer etcd(tls_etcd());
+  const Manifests world(etcd);
+  const std::string location = "not written (no API server): BackupLocation disk\n";
+  const std::string event = "not written (no API server): Event ";
+  const RunResult made = world.kubedr({"init"});
+  REQUIRE_MESSAGE(made.ok(), made.err);
+  CHECK_MESSAGE(has(made.err, location), made.err);
+  CHECK_MESSAGE(has(made.err, event), made.err);
+  CHECK_FALSE(has(made.out, "not written"));
+
+  // A failure has no document: with -o json, too, it is told.
+  for (const std::vector<std::string>& flags : {std::vector<std::string>{}, {"-o", "json"}}) {
+    std::vector<std::string> args = {"init"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const RunResult again = world.kubedr(args);
+    CHECK(again.exit.code == 1);
+    CHECK(again.out == "");
+    CHECK_MESSAGE(has(again.err, location), again.err);
+    CHECK_MESSAGE(has(again.err, event), again.err);
+  }
+  // A result has: there it is with all its fields, and nobody is told twice.
+  const RunResult document = world.kubedr({"backup", "-o", "json"});
+  CHECK(not_written(parsed(document), "Event").at("reason") == "BackupSucceeded");
+  CHECK_FALSE(has(document.err, "not written"));
+}
+
+TEST_CASE("manifests, bare: a file:// URL without a whole path is no folder of here") {
+  const TempDir folder;
+  const auto check_refused = [&](std::vector<std::string> args, const std::string& url) {
+    ProcessOptions options;
+    options.cwd = folder.path();
+    options.env = bare_env();
+    options.env["HOME"] = folder.path().string();
+    args.insert(args.begin(), KUBEDR_BINARY);
+    const RunResult result = run(args, options);
+    check_failed(result, 2, url + ": a file:// URL names a folder");
+    CHECK_MESSAGE(has(result.err, "\n  write three slashes: file:///"), result.err);
+  };
+  for (const std::string url : {"file://backups/etcd", "file://nas.example.com/etcd", "file://"}) {
+    CAPTURE(url);
+    const auto manifests = folder.write("manifests/location.yaml", fmt::format(R"(
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: BackupLocation
+metadata: {{name: disk}}
+spec: {{url: "{}", bucketName: etcd, credentials: disk-creds}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: disk-creds}}
+stringData: {{restic_repo_password: "{}"}}
+)",
+                                                                               url, kPassword));
+    for (const char* verb : {"init", "snapshots"}) {
+      check_refused({verb, "--repo", url}, url);
+      check_refused({verb, "-f", manifests.string()}, url);
+    }
+    CHECK(files_below(folder.path()).size() == 1);  // the manifest
+  }
 }
 
 TEST_CASE(

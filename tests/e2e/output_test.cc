@@ -10,17 +10,13 @@
 
 #include "base/text.h"
 #include "base/yaml.h"
-#include "e2e/world.h"
+#include "e2e/faults.h"
 #include "support/server.h"
 
 using namespace kubedr;
 using namespace kubedr::test;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines = split(text, '\n');
@@ -381,6 +377,89 @@ TEST_CASE("output: without a cluster no hint names a Secret or a location of one
     CHECK(has(told(verb, "another"),
               "\n  check restic_repo_password in the location's Secret, or RESTIC_PASSWORD\n"));
   }
+}
+
+TEST_CASE("output: --repo without S3's keys is told which variables have them") {
+  using Environment = std::map<std::string, std::string>;
+  for (const Environment& keys : {Environment{},
+                                  {{"AWS_ACCESS_KEY_ID", "one"}},
+                                  {{"AWS_SECRET_ACCESS_KEY", "two"}},
+                                  {{"AWS_ACCESS_KEY_ID", " "}, {"AWS_SECRET_ACCESS_KEY", "two"}}}) {
+    Environment env = keys;
+    env["RESTIC_PASSWORD"] = kPassword;
+    CAPTURE(env.size());
+    for (const char* verb : {"init", "snapshots"}) {
+      const RunResult result = test::kubedr({verb, "--repo", "s3:http://127.0.0.1:1/bucket"}, env);
+      check_failed(result, 2, "error: --repo: S3's ");
+      CHECK(has(result.err, "\n  set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n"));
+      CHECK_FALSE(has(result.err, "ecret \"bare\""));
+    }
+  }
+}
+
+TEST_CASE("output: what cannot be used as it was given is answered with what to do") {
+  const TempDir folder;
+  const std::string file = folder.write("a-file", "of somebody").string();
+  const std::string repository = (folder / "repository").string();
+  const std::string manifests = folder
+                                    .write("manifests.yaml", fmt::format(R"(
+apiVersion: kubedr.catalogicsoftware.com/v1alpha1
+kind: BackupLocation
+metadata: {{name: disk}}
+spec: {{url: "file://{}", bucketName: etcd, credentials: disk-creds}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: disk-creds}}
+data: {{restic_repo_password: "not base64!"}}
+)",
+                                                                         folder.path().string()))
+                                    .string();
+  const auto told = [](const std::vector<std::string>& args, const std::string& access_key) {
+    return test::kubedr(args, {{"RESTIC_PASSWORD", kPassword},
+                               {"AWS_ACCESS_KEY_ID", access_key},
+                               {"AWS_SECRET_ACCESS_KEY", "two"}});
+  };
+  REQUIRE(told({"init", "--repo", repository}, "one").ok());
+
+  struct Case {
+    std::vector<std::string> args;
+    int code;
+    std::string text;
+    std::string hint;
+  };
+
+  const std::string nothing = "/nonexistent/file";
+  for (const Case& one :
+       {Case{{"init", "--repo", file}, 1, "File exists", "something else is there already"},
+        Case{{"init", "--repo", file + "/below"}, 4, "Not a directory", "a file stands where"},
+        Case{{"init", "--repo", "/proc/repository"}, 4, "No such file", "check the name or path"},
+        Case{{"init", "--repo", "s3:http://127.0.0.1:1/ab"},
+             2,
+             "shorter than 3",
+             "correct url and bucketName"},
+        Case{{"backup", "--repo", repository, "--etcd-snapshot", nothing},
+             4,
+             nothing,
+             "check the name or path"},
+        Case{{"backup", "--repo", repository, "--etcd-cacert", nothing},
+             4,
+             nothing,
+             "check the name or path"},
+        Case{{"suspend", "nightly", "--repo", repository},
+             2,
+             "works on a cluster",
+             "leave -f and --repo out"},
+        Case{
+            {"init", "-f", manifests}, 2, "not base64", "correct the Secret: data holds base64"}}) {
+    CAPTURE(one.args);
+    const RunResult result = told(one.args, "one");
+    check_failed(result, one.code, one.text);
+    CHECK_MESSAGE(has(result.err, "\n  " + one.hint), result.err);
+  }
+  const RunResult blank = told({"init", "--repo", "s3:http://127.0.0.1:1/bucket"}, "o ne");
+  check_failed(blank, 2, "the access key holds a blank");
+  CHECK(has(blank.err, "AWS_ variable"));
 }
 
 TEST_CASE("output: a mistyped name is told what was probably meant") {

@@ -319,7 +319,9 @@ TEST_CASE("schedule: an image that is there ends the wait for one that is not") 
   const RunResult stuck =
       policy.run({"backup", policy.name, "--in-cluster", "--wait", "--timeout", "10s"});
   CHECK_MESSAGE(has(stuck.err, "ErrImagePull"), stuck.err);
-  const RunResult mended = policy.run({"schedule", policy.name, "--image", kImage});
+  // The limit goes along in each request's query, beside what a deletion says there.
+  const RunResult mended =
+      policy.run({"schedule", policy.name, "--image", kImage, "--request-timeout=30s"});
   CHECK(has(mended.out, "cronjob.batch/mistyped-backup-cronjob configured\n"));
   CHECK_MESSAGE(has(mended.out, " deleted: it could not start\n"), (mended.out + mended.err));
   CHECK(eventually([&] { return policy.pods().empty(); }));

@@ -25,7 +25,12 @@ namespace {
 
 constexpr char kOddPassword[] = "p@ss/w+rd=%of a 7-headed \"beast\"";
 
-std::string url_encoded(const std::string& text, const std::string& blank) {
+std::string lower(std::string text) {
+  for (char& letter : text) letter = static_cast<char>(std::tolower(letter));
+  return text;
+}
+
+std::string url_encoded(const std::string& text, const std::string& blank, bool small = false) {
   std::string result;
   for (const char letter : text) {
     const bool plain = std::isalnum(static_cast<unsigned char>(letter)) != 0 ||
@@ -35,7 +40,8 @@ std::string url_encoded(const std::string& text, const std::string& blank) {
     } else if (letter == ' ') {
       result += blank;
     } else {
-      result += fmt::format("%{:02X}", static_cast<unsigned char>(letter));
+      const std::string code = fmt::format("%{:02X}", static_cast<unsigned char>(letter));
+      result += small ? lower(code) : code;
     }
   }
   return result;
@@ -47,13 +53,17 @@ std::string upper(std::string text) {
 }
 
 // What a text looks like in base64 when it is part of a longer one, at each of the three positions,
-// without the letters that its neighbours have a part in.
+// without the letters that its neighbours have a part in; in base64url, too.
 std::set<std::string> in_base64(const std::string& text) {
   std::set<std::string> forms;
   for (std::size_t before = 0; before < 3; ++before) {
     const std::string all = to_base64(as_bytes(std::string(before, 'x') + text));
     const std::size_t skip = before == 0 ? 0 : 4;
-    forms.insert(all.substr(skip, all.size() - skip - 4));
+    std::string form = all.substr(skip, all.size() - skip - 4);
+    forms.insert(form);
+    std::replace(form.begin(), form.end(), '+', '-');
+    std::replace(form.begin(), form.end(), '/', '_');
+    forms.insert(form);
   }
   return forms;
 }
@@ -64,6 +74,7 @@ class Needles {
   void add(const std::string& secret) {
     const std::string hex = to_hex(as_bytes(secret));
     forms_.insert({secret, hex, upper(hex), url_encoded(secret, "%20"), url_encoded(secret, "+"),
+                   url_encoded(secret, "%20", true), url_encoded(secret, "+", true),
                    Json(secret).dump().substr(1, Json(secret).dump().size() - 2)});
     for (const std::string& form : in_base64(secret)) forms_.insert(form);
   }
@@ -92,19 +103,27 @@ class Needles {
   std::set<std::string> forms_;
 };
 
-void check_process(const Needles& needles, pid_t pid) {
+// Its arguments and the files that it has open at this moment, but for those below a folder;
+// returns how many files that were.
+int look_at(const Needles& needles, pid_t pid, const std::string& but_below = "/nowhere") {
   const std::filesystem::path proc = fmt::format("/proc/{}", pid);
   needles.check_not_in(read_text(proc / "cmdline"), "cmdline");
+  int files = 0;
   std::error_code error;
   std::filesystem::directory_iterator at(proc / "fd", error);
-  REQUIRE_FALSE(error);
-  int files = 0;
-  for (; at != std::filesystem::directory_iterator(); at.increment(error)) {
-    if (!std::filesystem::is_regular_file(at->path(), error)) continue;
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(at->path(), gone).string();
+    if (target.starts_with(but_below)) continue;
+    if (!std::filesystem::is_regular_file(at->path(), gone)) continue;
     ++files;
-    needles.check_not_in(read_text(at->path()), at->path().string());
+    needles.check_not_in(read_text(at->path()), target);
   }
-  CHECK(files > 0);  // its stdout and stderr, at the least
+  return files;
+}
+
+void check_process(const Needles& needles, pid_t pid) {
+  CHECK(look_at(needles, pid) > 0);  // its stdout and stderr, at the least
 }
 
 // Bytes of the unlinked file in which sealed packs wait for S3.
@@ -133,6 +152,50 @@ uid_t owner_of_memory(pid_t pid) {
 
 void check_files(const Needles& needles, const std::filesystem::path& folder) {
   for (const auto& [name, content] : files_below(folder)) needles.check_not_in(content, name);
+}
+
+void check_bucket(const Needles& needles, const S3Server& s3, const std::string& bucket) {
+  const SystemClock clock;
+  const Call call = Call(clock).within(std::chrono::minutes(2));
+  const auto store = open_bucket(s3, bucket, clock);
+  std::vector<storage::FileName> names = {{storage::FileKind::config, {}}};
+  for (const auto kind : {storage::FileKind::key, storage::FileKind::pack, storage::FileKind::index,
+                          storage::FileKind::snapshot, storage::FileKind::lock}) {
+    store->list(
+        kind,
+        [&](const storage::FileInfo& info) {
+          names.push_back({kind, info.id});
+        },
+        call);
+  }
+  CHECK(names.size() > 5);
+  for (const storage::FileName& name : names) {
+    const Bytes bytes = store->load(name, std::size_t{1} << 28, call);
+    needles.check_not_in(std::string(as_text(bytes)), name.path());
+  }
+}
+
+// Everything that we, and the API server for us, keep in the cluster: Secrets aside.
+void check_cluster(const Needles& needles, ControlPlane& plane,
+                   const std::set<std::string>& kinds) {
+  std::set<std::string> found;
+  for (const Json& object :
+       plane.list("backuplocations,metadatabackuppolicies,metadatabackuprecords,cronjobs,jobs,"
+                  "events,configmaps")) {
+    found.insert(object.at("kind"));
+    needles.check_not_in(object.dump(), object.at("metadata").at("name"));
+  }
+  for (const std::string& kind : kinds) CHECK_MESSAGE(found.count(kind) == 1, kind);
+}
+
+// What a backup of that control plane is trusted with.
+Needles needles_of(ControlPlane& plane) {
+  Needles needles;
+  needles.add(kPassword);
+  needles.add(plane.s3().secret_key());
+  needles.add(KubeApi::token("admin"));
+  needles.add_pem(plane.etcd().client_key_pem());
+  return needles;
 }
 
 }  // namespace
@@ -205,10 +268,140 @@ TEST_CASE("secrets: are in no output, argument, file, status or event") {
 
   check_files(needles, folder / "home");
   check_files(needles, folder / "tmp");
-  needles.check_not_in(plane.get("backuplocation", "discreet").dump(), "location");
-  needles.check_not_in(plane.get("metadatabackuppolicy", "discreet").dump(), "policy");
-  for (const Json& event : plane.events_of("discreet")) {
-    needles.check_not_in(event.dump(), "event");
+  check_cluster(needles, plane,
+                {"BackupLocation", "MetadataBackupPolicy", "MetadataBackupRecord", "Event"});
+  check_bucket(needles, plane.s3(), "discreet");
+}
+
+TEST_CASE("secrets: are in nothing that the other verbs say and make") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  const std::string name = "reticent";
+  constexpr char kNewPassword[] = "a second pass/word+of=the safe";
+  const std::map<std::string, std::string> temporary = temporary_keys(
+      plane.s3(),
+      Json{{"Version", "2012-10-17"},
+           {"Statement",
+            {{{"Effect", "Allow"}, {"Action", {"s3:*"}}, {"Resource", {"arn:aws:s3:::*"}}}}}});
+  Needles needles;
+  for (const std::string& secret :
+       {std::string(kOddPassword), std::string(kNewPassword), plane.s3().secret_key(),
+        KubeApi::token("admin"), temporary.at("secret_key"), temporary.at("session_token")}) {
+    needles.add(secret);
+  }
+  needles.add_pem(plane.etcd().client_key_pem());
+
+  const TempDir folder;
+  std::filesystem::create_directories(folder / "home");
+  std::filesystem::create_directories(folder / "tmp");
+  const std::string password = folder.write("password", kNewPassword).string();
+  std::map<std::string, std::string> env = {{"HOME", (folder / "home").string()},
+                                            {"TMPDIR", (folder / "tmp").string()},
+                                            {"AWS_ACCESS_KEY_ID", plane.s3().access_key()},
+                                            {"AWS_SECRET_ACCESS_KEY", plane.s3().secret_key()},
+                                            {"RESTIC_PASSWORD", kOddPassword}};
+  const auto check_said = [&](std::vector<std::string> command, std::set<int> codes) {
+    CAPTURE(command);
+    command.emplace_back("-v=9");
+    const RunResult result = plane.kubedr(command, "admin", env);
+    CHECK_MESSAGE(codes.count(result.exit.code) == 1, result.out, result.err);
+    needles.check_not_in(result.out, "stdout");
+    needles.check_not_in(result.err, "stderr");
+  };
+  const std::vector<std::string> at_location = {"--location", name};
+  const auto of_location = [&](std::vector<std::string> command) {
+    command.insert(command.end(), at_location.begin(), at_location.end());
+    return command;
+  };
+  const std::vector<std::string> make_location = {"location",       "create",   name, "--url",
+                                                  plane.s3().url(), "--bucket", name};
+  check_said(make_location, {0});
+  const std::vector<std::string> make_policy = of_location(
+      {"policy", "create", name, "--schedule", "0 3 * * *", "--certs-dir", plane.certs().string(),
+       "--etcd-endpoint", plane.etcd().endpoint(), "--etcd-cacert", plane.etcd().ca_file().string(),
+       "--etcd-cert", plane.etcd().client_cert_file().string(), "--etcd-key",
+       plane.etcd().client_key_file().string()});
+  check_said(make_policy, {0});
+  // From here on they come from the Secrets.
+  for (const char* key : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "RESTIC_PASSWORD"}) {
+    env.erase(key);
+  }
+  const std::string secret = name + "-credentials";
+  REQUIRE(needles.found_in(plane.get("secret", secret).dump()));
+  REQUIRE(needles.found_in(plane.get("secret", name + "-etcd").dump()));
+  check_said({"init", name}, {0});
+  check_said({"backup", name}, {0});
+  check_said(of_location({"key", "add", "--new-password-file", password}), {0});
+  check_said(of_location({"key", "list", "-o", "json"}), {0});
+  check_said(of_location({"check", "--read-data"}), {0});
+  check_said(of_location({"sync", "--yes"}), {0});
+  check_said(of_location({"stats"}), {0});
+  check_said({"doctor", name}, {0, 5});
+  check_said({"doctor", name, "-o", "json"}, {0, 5});
+  check_said({"schedule", name, "--image", "registry.example.com/kubedr:1"}, {0});
+  check_said({"backup", name, "--in-cluster"}, {0});
+  check_said({"metrics"}, {0});
+  check_said({"metrics", "--textfile", (folder / "home/kubedr.prom").string()}, {0});
+  check_said({"metrics", "--push", "http://127.0.0.1:1"}, {20});
+  CHECK(has(read_text(folder / "home/kubedr.prom"), name));
+
+  // Keys that end, with a session's token; a token of the API server from a plugin.
+  for (const auto& [key, value] : temporary) set_key(plane, secret, key, value);
+  check_said({"backup", name}, {0});
+  set_key(plane, secret, "session_token", temporary.at("session_token") + "x");
+  check_said({"backup", name}, {20, 21});
+  set_key(plane, secret, "session_token", temporary.at("session_token"));
+  const std::filesystem::path plugin = folder.write(
+      "plugin", fmt::format("#!/bin/sh\necho '{{\"apiVersion\":\"client.authentication.k8s.io/v1\","
+                            "\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{}\"}}}}'\n",
+                            KubeApi::token("admin")));
+  std::filesystem::permissions(plugin, std::filesystem::perms::owner_all);
+  std::string config = read_text(plane.api().kubeconfig());
+  const std::string token = "token: " + KubeApi::token("admin");
+  REQUIRE(has(config, token));
+  config.replace(config.find(token), token.size(),
+                 "exec: {apiVersion: client.authentication.k8s.io/v1, command: " + plugin.string() +
+                     ", interactiveMode: Never}");
+  const std::string by_plugin = folder.write("kubeconfig", config).string();
+  const RunResult status =
+      test::kubedr({"status", "--fail-on", "never", "-v=9", "--kubeconfig", by_plugin}, env);
+  CHECK_MESSAGE(status.ok(), status.err);
+  needles.check_not_in(status.out + status.err, "status by a plugin's token");
+
+  check_files(needles, folder / "home");
+  check_files(needles, folder / "tmp");
+  check_cluster(needles, plane,
+                {"BackupLocation", "MetadataBackupPolicy", "MetadataBackupRecord", "Event",
+                 "CronJob", "Job"});
+  check_bucket(needles, plane.s3(), name);
+}
+
+TEST_CASE("secrets: many looks at a running init, backup and restore find none") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  ByteProxy s3(plane.s3().port());
+  plane.add_policy("looked-at");
+  plane.add_location("looked-at", fmt::format("http://127.0.0.1:{}", s3.port()));
+  ProxyRules rules;
+  rules.latency = std::chrono::milliseconds(100);
+  s3.set(rules);
+  const Needles needles = needles_of(plane);
+  const TempDir folder;
+  const std::string target = (folder / "target").string();  // holds etcd, and so its Secrets
+  const std::vector<std::vector<std::string>> commands = {
+      {"init", "looked-at"},
+      {"backup", "looked-at"},
+      {"restore", "latest", "--policy", "looked-at", "--target", target}};
+  for (std::vector<std::string> command : commands) {
+    CAPTURE(command);
+    command.insert(command.end(), {"-v=9", "--kubeconfig=" + plane.api().kubeconfig().string()});
+    Process process = start_kubedr(command, {{"TMPDIR", folder.path().string()}});
+    int looks = 0;
+    while (!process.wait(std::chrono::milliseconds(10))) {
+      if (look_at(needles, process.pid(), target) > 0) ++looks;
+    }
+    CHECK_MESSAGE(process.wait(std::chrono::seconds(0))->code == 0, process.err());
+    CHECK(looks > 5);
   }
 }
 
@@ -222,11 +415,7 @@ TEST_CASE("secrets: a look at a running backup finds none") {
   ProxyRules rules;
   rules.bytes_per_second = 60'000;
   s3.set(rules);
-  Needles needles;
-  needles.add(kPassword);
-  needles.add(plane.s3().secret_key());
-  needles.add(KubeApi::token("admin"));
-  needles.add_pem(plane.etcd().client_key_pem());
+  const Needles needles = needles_of(plane);
   const TempDir folder;
   std::filesystem::create_directories(folder / "home");
   std::filesystem::create_directories(folder / "tmp");

@@ -1,6 +1,7 @@
 // Signals, closed streams and terminals, before and after the point from which a backup counts.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <pty.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+#include <thread>
 
 #include "base/file.h"
 #include "e2e/faults.h"
@@ -89,6 +91,19 @@ std::vector<std::string> names_below(const std::filesystem::path& folder) {
   return names;
 }
 
+std::vector<std::string> as_first_process(const std::vector<std::string>& args) {
+  std::vector<std::string> argv = {"unshare", "--pid", "--fork", "--kill-child", KUBEDR_BINARY};
+  argv.insert(argv.end(), args.begin(), args.end());
+  return argv;
+}
+
+pid_t only_child_of(const Process& process) {
+  pid_t child = 0;
+  std::istringstream(read_text(fmt::format("/proc/{0}/task/{0}/children", process.pid()))) >> child;
+  REQUIRE(child > 0);
+  return child;
+}
+
 // How it ended on a signal that came then.
 RunResult interrupted(ControlPlane& plane, ByteProxy& s3, const AtWork& at_work, int signal) {
   ProxyRules slow;
@@ -109,6 +124,74 @@ RunResult interrupted(ControlPlane& plane, ByteProxy& s3, const AtWork& at_work,
   REQUIRE(end);
   s3.set({});
   return {*end, process.out(), process.err(), "", false};
+}
+
+// The init of a location whose S3 takes two seconds for each answer.
+class HeldInit {
+ public:
+  enum class Then { go_on, stall };
+
+  HeldInit(ControlPlane& plane, const std::string& name)
+      : plane_(plane), name_(name), s3_(plane.s3().port()) {
+    plane_.add_location(name_, fmt::format("http://127.0.0.1:{}", s3_.port()));
+    ProxyRules slow;
+    slow.latency = seconds(2);  // a machine at work needs one of them to see a request and signal
+    s3_.set(slow);
+  }
+
+  // How it ended on a signal that came so long after S3 was asked that, and before it answered.
+  RunResult ended_at(const std::string& request, int signal, milliseconds later = milliseconds(0),
+                     Then then = Then::go_on) {
+    Process process =
+        start_kubedr({"init", name_, "--kubeconfig=" + plane_.api().kubeconfig().string()});
+    REQUIRE_MESSAGE(eventually([&] { return saw_request(s3_, request); }, seconds(120)),
+                    process.err());
+    if (later.count() > 0) {
+      free();
+      std::this_thread::sleep_for(later);
+    }
+    if (then == Then::stall) {
+      ProxyRules stall;
+      stall.stall_at = 0;
+      s3_.set(stall);
+    }
+    process.kill(signal);
+    if (then == Then::go_on) free();
+    const auto end = process.wait(seconds(60));
+    REQUIRE(end);
+    return {*end, process.out(), process.err(), "", false};
+  }
+
+  void free() { s3_.set({}); }
+
+ private:
+  ControlPlane& plane_;
+  const std::string name_;
+  ByteProxy s3_;
+};
+
+// The location says so, and restic opens its repository by the one key there is.
+void check_initialized(ControlPlane& plane, const std::string& name) {
+  const Json object = plane.get("backuplocation", name);
+  CHECK(object.at("status").at("initStatus") == "Completed");
+  CHECK(object.at("status").at("initErrorMessage") == "");
+  CHECK(object.at("metadata")
+            .at("annotations")
+            .at("initialized.annotations.kubedr.catalogicsoftware.com") == "true");
+  const RunResult theirs = restic("0.18", {"list", "keys"}, plane.restic_env(name));
+  CHECK_MESSAGE(theirs.ok(), theirs.err);
+  CHECK(theirs.out.size() == 64 + 1);
+}
+
+// Of a backup that is held while it uploads; `pid` is the program's.
+void check_hangups_are_survived(Held& held, Process& backup, pid_t pid) {
+  for (int i = 0; i < 3; ++i) ::kill(pid, SIGHUP);
+  CHECK_FALSE(backup.wait(seconds(1)));
+  held.s3.set({});
+  const auto end = backup.wait(seconds(60));
+  REQUIRE(end);
+  CHECK_MESSAGE(end->code == 0, backup.err());
+  CHECK(held.policy.status().at("backupStatus") == "Completed");
 }
 
 }  // namespace
@@ -197,10 +280,9 @@ TEST_CASE("signals: an init that is ended says Failed, and the next one makes th
   ControlPlane& plane = ControlPlane::shared();
   for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
     const std::string name = fmt::format("init-ended-{}", code);
-    ByteProxy s3(plane.s3().port());
-    plane.add_location(name, fmt::format("http://127.0.0.1:{}", s3.port()));
-    const RunResult ended =
-        interrupted(plane, s3, {{"init", name}, by("PUT /" + name + "/keys/")}, signal);
+    HeldInit held(plane, name);
+    // Its config is on the way.
+    const RunResult ended = held.ended_at("PUT /" + name + "/config", signal);
     CAPTURE(ended.err);
     CHECK(ended.exit.code == code);
     CHECK(ended.out == "");
@@ -213,13 +295,48 @@ TEST_CASE("signals: an init that is ended says Failed, and the next one makes th
     CHECK(events[0].at("reason") == "InitFailed");
     CHECK(has(events[0].at("message").get<std::string>(), why));
 
-    const RunResult next = plane.kubedr({"init", name, "--if-needed"});
+    const RunResult next = plane.kubedr({"init", name});
     CHECK_MESSAGE(next.ok(), next.err);
-    CHECK(plane.get("backuplocation", name).at("status").at("initStatus") == "Completed");
-    const RunResult theirs = restic("0.18", {"list", "keys"}, plane.restic_env(name));
-    CHECK_MESSAGE(theirs.ok(), theirs.err);
-    CHECK(theirs.out.size() == 64 + 1);
+    check_initialized(plane, name);
   }
+}
+
+TEST_CASE("signals: an init that is ended once its config is written finishes, and says so") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  // While the key is on its way, and while it waits for the init of somebody else to show.
+  for (const milliseconds later : {milliseconds(0), milliseconds(1500)}) {
+    for (const int signal : {SIGINT, SIGTERM}) {
+      const std::string name = fmt::format("init-done-{}-{}", signal, later.count());
+      CAPTURE(name);
+      HeldInit held(plane, name);
+      const RunResult ended = held.ended_at("PUT /" + name + "/keys/", signal, later);
+      CHECK_MESSAGE(ended.exit.code == 0, ended.err);
+      CHECK_MESSAGE(has(ended.out, name + " initialized: repository "), ended.out);
+      CHECK_FALSE(has(ended.err, "error:"));
+      check_initialized(plane, name);
+      const std::vector<Json> events = plane.events_of(name);
+      REQUIRE(events.size() == 1);
+      CHECK(events[0].at("reason") == "InitSucceeded");
+    }
+  }
+}
+
+TEST_CASE("signals: an init that is ended, and whose S3 is gone then, tells what finishes it") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  HeldInit held(plane, "init-cut-off");
+  const RunResult ended =
+      held.ended_at("PUT /init-cut-off/keys/", SIGTERM, milliseconds(0), HeldInit::Then::stall);
+  CAPTURE(ended.err);
+  CHECK(ended.exit.code == 20);
+  CHECK(has(ended.err, "error: "));
+  CHECK(has(ended.err, "\n  `init --if-needed` finishes what was begun\n"));
+  CHECK(plane.get("backuplocation", "init-cut-off").at("status").at("initStatus") == "Failed");
+  held.free();
+  const RunResult next = plane.kubedr({"init", "init-cut-off", "--if-needed"});
+  CHECK_MESSAGE(next.ok(), next.err);
+  check_initialized(plane, "init-cut-off");
 }
 
 TEST_CASE("signals: a second Ctrl-C ends it at once") {
@@ -348,13 +465,7 @@ TEST_CASE("signals: SIGHUP is survived") {
   held.s3.set(rules);
   Process backup = start_kubedr(held.command());
   REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
-  for (int i = 0; i < 3; ++i) backup.kill(SIGHUP);
-  CHECK_FALSE(backup.wait(seconds(1)));
-  held.s3.set({});
-  const auto end = backup.wait(seconds(60));
-  REQUIRE(end);
-  CHECK_MESSAGE(end->code == 0, backup.err());
-  CHECK(held.policy.status().at("backupStatus") == "Completed");
+  check_hangups_are_survived(held, backup, backup.pid());
 }
 
 TEST_CASE("signals: nobody reads what a backup says, and it counts all the same") {
@@ -414,6 +525,9 @@ TEST_CASE("signals: a terminal that is closed does not end a backup") {
   std::array<char, 128> name{};
   REQUIRE(openpty(&ours, &theirs, name.data(), nullptr, nullptr) == 0);
   FileDescriptor terminal(ours);
+  // Else the program would keep it open itself.
+  REQUIRE(fcntl(ours, F_SETFD, FD_CLOEXEC) == 0);
+  REQUIRE(fcntl(theirs, F_SETFD, FD_CLOEXEC) == 0);
   std::vector<std::string> argv = {"sh", "-c",
                                    "exec 0<>\"$0\" 1>&0 2>&0; exec setsid --ctty --wait \"$@\"",
                                    name.data(), KUBEDR_BINARY};
@@ -426,33 +540,66 @@ TEST_CASE("signals: a terminal that is closed does not end a backup") {
   held.s3.set({});
   const auto end = backup.wait(seconds(60));
   REQUIRE(end);
-  CHECK((end->code == 0 || end->code == 3));
+  CHECK(end->code == 3);  // its result could not be written, as on a full disk
   CHECK(held.policy.snapshot_ids().size() == 2);
   CHECK(held.policy.status().at("backupStatus") == "Completed");
   CHECK(held.policy.events("BackupSucceeded") == 2);
 }
 
-TEST_CASE("signals: as process 1 of a container it ends on SIGTERM, too") {
+// The kernel keeps from process 1 every signal that it has no handler for.
+TEST_CASE("signals: as process 1 of a container it ends on SIGINT and SIGTERM, too") {
   KUBEDR_NEEDS("kube-apiserver");
   KUBEDR_NEEDS_RIGHT(run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok(),
                      "make a pid namespace");
-  Held held("first-process");
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    CAPTURE(signal);
+    Held held(fmt::format("first-process-{}", code));
+    held.grow();
+    ProxyRules rules;
+    rules.bytes_per_second = kSlow;
+    held.s3.set(rules);
+    Process backup(as_first_process(held.command()));
+    REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
+    ::kill(only_child_of(backup), signal);
+    const auto end = backup.wait(seconds(20));
+    REQUIRE(end);
+    CHECK_MESSAGE(end->code == code, backup.err());
+    held.policy.check_failure_is_published(code == 130 ? "interrupted" : "terminated");
+    check_no_lock(held);
+    held.s3.set({});
+    held.policy.check_next_backup_works();
+  }
+}
+
+TEST_CASE("signals: as process 1 of a container it survives SIGHUP, too") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS_RIGHT(run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok(),
+                     "make a pid namespace");
+  Held held("first-hung-up");
   held.grow();
   ProxyRules rules;
   rules.bytes_per_second = kSlow;
   held.s3.set(rules);
-  std::vector<std::string> argv = {"unshare", "--pid", "--fork", "--kill-child", KUBEDR_BINARY};
-  for (const std::string& arg : held.command()) argv.push_back(arg);
-  Process backup(argv);
+  Process backup(as_first_process(held.command()));
   REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
-  pid_t child = 0;
-  std::istringstream(read_text(fmt::format("/proc/{0}/task/{0}/children", backup.pid()))) >> child;
-  REQUIRE(child > 0);
-  ::kill(child, SIGTERM);
+  check_hangups_are_survived(held, backup, only_child_of(backup));
+}
+
+TEST_CASE("signals: as process 1 of a container, after the commit point the rest is done, too") {
+  KUBEDR_NEEDS("kube-apiserver");
+  KUBEDR_NEEDS_RIGHT(run({"unshare", "--pid", "--fork", "--kill-child", "true"}).ok(),
+                     "make a pid namespace");
+  Held held("first-finishes");
+  ProxyRules slow;
+  slow.delay = milliseconds(250);
+  held.s3.set(slow);
+  Process backup(as_first_process(held.command()));
+  REQUIRE_MESSAGE(eventually([&] { return saw_request(held.s3, "DELETE /first-finishes/locks/"); }),
+                  backup.err());
+  ::kill(only_child_of(backup), SIGTERM);
   const auto end = backup.wait(seconds(20));
   REQUIRE(end);
-  CHECK_MESSAGE(end->code == 143, backup.err());
-  held.policy.check_failure_is_published("terminated");
-  held.s3.set({});
-  held.policy.check_next_backup_works();
+  CHECK_MESSAGE(end->code == 0, backup.err());
+  CHECK(held.policy.events("BackupSucceeded") == 2);
+  CHECK(held.policy.snapshot_ids().size() == 2);
 }

@@ -79,6 +79,14 @@ int megabytes_of_data() {
   return text == nullptr ? 96 : std::stoi(text);
 }
 
+struct Compared {
+  Drained fast;
+  Drained slow;
+
+  // The last part is what the watch may be off.
+  bool is_close() const { return slow.seconds <= 1.5 * fast.seconds + 0.1; }
+};
+
 }  // namespace
 
 TEST_CASE("backup: a slow S3 leaves etcd's stream and our memory alone") {
@@ -87,24 +95,27 @@ TEST_CASE("backup: a slow S3 leaves etcd's stream and our memory alone") {
   for (int i = 0; i < megabytes / 8; ++i)
     etcd.fill(fmt::format("/registry/pods/{}/", i), 1000, 8000);
   const S3Server s3;
-  const Drained fast = backup_through(etcd, s3, "fast", 0);
-  Drained slow = backup_through(etcd, s3, "slow", 2'000'000);
+  const auto compare = [&](int round) {
+    Compared compared;
+    compared.fast = backup_through(etcd, s3, fmt::format("fast-{}", round), 0);
+    compared.slow = backup_through(etcd, s3, fmt::format("slow-{}", round), 2'000'000);
+    MESSAGE("etcd's stream: " << compared.fast.seconds << " s with a fast S3, "
+                              << compared.slow.seconds << " s with 2 MB/s");
+    return compared;
+  };
   // A busy neighbour may slow one of them down; a slow S3 that etcd feels slows down each.
-  if (slow.seconds > 1.5 * fast.seconds + 1.0) {
-    slow = backup_through(etcd, s3, "slow-again", 2'000'000);
-  }
-  MESSAGE("etcd's stream: " << fast.seconds << " s with a fast S3, " << slow.seconds
-                            << " s with 2 MB/s");
-  CHECK(slow.seconds <= 1.5 * fast.seconds + 1.0);  // a second for the machine's own moods
+  Compared compared = compare(1);
+  for (int round = 2; round <= 3 && !compared.is_close(); ++round) compared = compare(round);
+  CHECK(compared.is_close());
   // 64 MiB and 64 bytes for each of the blobs, some 80 for each megabyte; the pages of the program
   // itself, which in this build carries no optimisation, come on top.
   const std::size_t program = test::kubedr({"version"}).exit.peak_memory_bytes;
   [[maybe_unused]] const std::size_t bound =
       program + (std::size_t{64} << 20) + std::size_t(megabytes) * 80 * 64;
-  MESSAGE("peak memory: " << slow.result.exit.peak_memory_bytes / 1024 << " KiB, of them "
+  MESSAGE("peak memory: " << compared.slow.result.exit.peak_memory_bytes / 1024 << " KiB, of them "
                           << program / 1024 << " the program's own");
   // A sanitizer keeps memory of its own.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  CHECK(slow.result.exit.peak_memory_bytes <= bound);
+  CHECK(compared.slow.result.exit.peak_memory_bytes <= bound);
 #endif
 }

@@ -270,6 +270,34 @@ TEST_CASE("restic: --chunker restic cuts as restic does, whoever comes first") {
   }
 }
 
+TEST_CASE("restic: with --chunker restic certificates are shared, too, by 0.14 and 0.18") {
+  const auto& database = Databases::shared().front();
+  const TempDir folder;
+  folder.write("pki/ca.crt", noise(2'000, 2));
+  folder.write("pki/bundle/all.crt", noise(4'000'000, 3));  // several of restic's chunks
+  std::filesystem::copy_file(database, folder / "etcd-snapshot.db");
+  const std::string pki = (folder / "pki").string();
+  constexpr std::int64_t kSize = 4'000'000;
+  const std::vector<std::string> flags = {"--chunker", "restic", "--certs-dir", pki};
+  for (const char* version : {"0.14", "0.18"}) {
+    KUBEDR_NEEDS(std::string("restic-") + version);
+    CAPTURE(version);
+    const Shared ours_first{version};
+    ours_first.must_ours({"init"});
+    CHECK(ours_first.back_up(database, flags).at("dataAdded").get<std::int64_t>() > kSize);
+    CHECK(data_added(ours_first.must({"backup", "--json", folder.path().string()})) < 20'000);
+    ours_first.check_clean();
+
+    const Shared theirs_first{version};
+    theirs_first.must({"init"});
+    CHECK(data_added(theirs_first.must({"backup", "--json", folder.path().string()})) > kSize);
+    const Json ours = theirs_first.back_up(database, flags);
+    CHECK(ours.at("filesNew") == 3);
+    CHECK(ours.at("dataAdded").get<std::int64_t>() < 20'000);
+    theirs_first.check_clean();
+  }
+}
+
 TEST_CASE("restic: where restic's last snapshot of /data is another's, we cut as it does unasked") {
   KUBEDR_NEEDS("restic-0.18");
   const auto& database = Databases::shared().front();

@@ -1,6 +1,7 @@
 #include "support/process.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -11,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -113,6 +115,20 @@ struct Start {
   ::_exit(127);
 }
 
+// Returns once the child is the program, or has ended: then nobody has the other end open.
+void wait_for_exec(const FileDescriptor& pipe) {
+  char nothing = 0;
+  while (::read(pipe.get(), &nothing, 1) < 0 && errno == EINTR) continue;
+}
+
+// The most it had in memory so far; 0 once it has ended.
+std::size_t peak_memory(pid_t pid) {
+  constexpr std::string_view kField = "VmHWM:";
+  const std::string status = read_text(fmt::format("/proc/{}/status", pid));
+  const std::size_t at = status.find(kField);
+  return at == std::string::npos ? 0 : std::stoul(status.substr(at + kField.size())) * 1024;
+}
+
 std::chrono::microseconds cpu_time(const rusage& usage) {
   const auto span = [](const timeval& time) {
     return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
@@ -172,9 +188,16 @@ Process::Process(const std::vector<std::string>& argv, const ProcessOptions& opt
   start.env = const_cast<char**>(variable_pointers.data());
   start.parent = ::getpid();
 
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) fail("pipe");
+  const FileDescriptor started(ends[0]);
+  FileDescriptor starting(ends[1]);
   pid_ = ::fork();
   if (pid_ < 0) fail("fork");
   if (pid_ == 0) become(start);
+  starting = FileDescriptor();
+  wait_for_exec(started);
+  peak_memory_bytes_ = peak_memory(pid_);
 
   // Not pidfd_open(): the header of glibc 2.36 declares it with C++ linkage.
   exited_ = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
@@ -196,8 +219,7 @@ void Process::kill(int signal) const {
 
 std::optional<Exit> Process::wait(std::chrono::milliseconds timeout) {
   if (exit_) return exit_;
-  pollfd ended{exited_.get(), POLLIN, 0};
-  if (::poll(&ended, 1, static_cast<int>(timeout.count())) <= 0) return std::nullopt;
+  if (!wait_watching_memory(timeout)) return std::nullopt;
   int status = 0;
   rusage usage{};
   if (::wait4(pid_, &status, 0, &usage) != pid_) fail("wait4");
@@ -205,9 +227,23 @@ std::optional<Exit> Process::wait(std::chrono::milliseconds timeout) {
   exit_.emplace();
   exit_->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   exit_->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  exit_->peak_memory_bytes = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+  exit_->peak_memory_bytes = peak_memory_bytes_;
   exit_->cpu = cpu_time(usage);
   return exit_;
+}
+
+bool Process::wait_watching_memory(std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kInterval(10);
+  const Clock::time_point until = Clock::now() + timeout;
+  pollfd ended{exited_.get(), POLLIN, 0};
+  while (true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    const auto pause = std::clamp(left, std::chrono::milliseconds(0), kInterval);
+    if (::poll(&ended, 1, static_cast<int>(pause.count())) > 0) return true;
+    if (const std::size_t peak = peak_memory(pid_); peak > 0) peak_memory_bytes_ = peak;
+    if (left <= pause) return false;
+  }
 }
 
 Exit Process::stop(std::chrono::milliseconds grace) {

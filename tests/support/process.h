@@ -36,6 +36,8 @@ struct ProcessOptions {
 struct Exit {
   int code = -1;
   int signal = 0;
+  // Its own since exec, as it was seen last: up to 10 ms before its end, and while it was waited
+  // for. (wait4's figure counts what the test had in memory when it forked.)
   std::size_t peak_memory_bytes = 0;
   std::chrono::microseconds cpu{0};
 };
@@ -77,6 +79,7 @@ class Process {
 
   Streams open_streams(const ProcessOptions& options);
   void keep_screen() const;
+  bool wait_watching_memory(std::chrono::milliseconds timeout);
 
   pid_t pid_ = -1;
   FileDescriptor exited_;  // a pidfd: readable once the process has ended
@@ -84,6 +87,7 @@ class Process {
   FileDescriptor terminal_;  // our side of it
   std::filesystem::path log_file_;
   std::optional<LiveLog> log_;
+  std::size_t peak_memory_bytes_ = 0;
   std::optional<Exit> exit_;
   std::jthread screen_keeper_;
 };

@@ -20,6 +20,17 @@ TEST_CASE("process: output and exit code arrive apart") {
   CHECK(result.exit.peak_memory_bytes > 0);
 }
 
+TEST_CASE("process: its peak memory is what it took itself, even if it gave that back") {
+  const std::string of_the_test(std::size_t{200} << 20U, 'x');
+  CHECK(of_the_test.back() == 'x');
+  const RunResult small = run({"sleep", "0.2"});
+  CHECK(small.exit.peak_memory_bytes > 0);
+  CHECK(small.exit.peak_memory_bytes < std::size_t{50} << 20U);
+  const RunResult large = run({"bash", "-c", "x=$(printf '%060000000d' 0); x=; sleep 0.2; true"});
+  CHECK(large.exit.peak_memory_bytes > 60'000'000);
+  CHECK(large.exit.peak_memory_bytes < of_the_test.size() * 3);
+}
+
 TEST_CASE("process: input longer than any pipe holds is read to its end") {
   ProcessOptions options;
   options.input = std::string(1 << 20, 'x');
