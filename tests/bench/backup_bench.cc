@@ -29,16 +29,31 @@ namespace {
 
 class Contest {
  public:
-  // Through a proxy, where there is one, requests are counted; it wants the processors too, so that
-  // nothing is to be timed then.
-  Contest(EtcdServer& etcd, const S3Server& s3, const ByteProxy* proxy = nullptr)
-      : etcd_(etcd), s3_(s3), proxy_(proxy) {}
-
-  void init() {
+  // In two new repositories. Through a proxy, where there is one, requests are counted; it wants
+  // the processors too, so that nothing is to be timed then.
+  Contest(const std::string& name, EtcdServer& etcd, const S3Server& s3,
+          const ByteProxy* proxy = nullptr)
+      : name_(name), etcd_(etcd), s3_(s3), proxy_(proxy) {
     must(run_ours({"init"}, ours()));
     must(run_restic({"init"}, theirs()));
   }
 
+  struct Pair {
+    Cost save;  // etcdctl's part of theirs
+    Cost theirs;
+    Cost ours;
+  };
+
+  // Whoever is the second finds etcd's pages in memory.
+  Pair both(bool ours_first) {
+    Pair pair;
+    if (ours_first) pair.ours = our_backup();
+    pair.theirs = their_backup(pair.save);
+    if (!ours_first) pair.ours = our_backup();
+    return pair;
+  }
+
+ private:
   Cost our_backup() {
     const std::uint64_t before = stored(ours());
     const std::size_t requests_before = requests();
@@ -52,7 +67,7 @@ class Contest {
     return cost;
   }
 
-  Cost their_backup(Cost* save_alone) {
+  Cost their_backup(Cost& save) {
     const std::uint64_t before = stored(theirs());
     const std::size_t requests_before = requests();
     const std::string data = (folder_ / "data").string();
@@ -63,22 +78,21 @@ class Contest {
                   "save", data + "/etcd-snapshot.db"},
                  {}, std::chrono::hours(1));
     });
-    if (save_alone != nullptr) *save_alone = cost;
+    save = cost;
     measure(cost, [&] { return run_restic({"backup", data}, theirs()); });
     cost.requests = requests() - requests_before;
     cost.stored = stored(theirs()) - before;
     return cost;
   }
 
- private:
   std::map<std::string, std::string> ours() const { return bucket("ours"); }
 
   std::map<std::string, std::string> theirs() const { return bucket("theirs"); }
 
-  std::map<std::string, std::string> bucket(const std::string& name) const {
-    if (proxy_ == nullptr) return repository_env(fmt::format("s3:{}/{}", s3_.url(), name), s3_);
-    return repository_env(fmt::format("s3:http://127.0.0.1:{}/counted-{}", proxy_->port(), name),
-                          s3_);
+  std::map<std::string, std::string> bucket(const char* whose) const {
+    const std::string server =
+        proxy_ == nullptr ? s3_.url() : fmt::format("http://127.0.0.1:{}", proxy_->port());
+    return repository_env(fmt::format("s3:{}/{}-{}", server, name_, whose), s3_);
   }
 
   std::size_t requests() const { return proxy_ == nullptr ? 0 : proxy_->requests().size(); }
@@ -89,21 +103,32 @@ class Contest {
         find_integer(parse_json(result.out, "stats"), {"total_size"}).value_or(0));
   }
 
+  const std::string name_;
   EtcdServer& etcd_;
   const S3Server& s3_;
   const ByteProxy* proxy_;
   const TempDir folder_;
 };
 
+struct Costs {
+  std::vector<Cost> saves;
+  std::vector<Cost> theirs;
+  std::vector<Cost> ours;
+
+  void add(const Contest::Pair& pair) {
+    saves.push_back(pair.save);
+    theirs.push_back(pair.theirs);
+    ours.push_back(pair.ours);
+  }
+};
+
 void count_requests(EtcdServer& etcd, Load& load, const S3Server& s3) {
   const ByteProxy proxy(s3.port());
-  Contest contest(etcd, s3, &proxy);
-  contest.init();
+  Contest contest("counted", etcd, s3, &proxy);
   for (const char* when : {"first", "later"}) {
-    const std::size_t theirs = contest.their_backup(nullptr).requests;
-    const std::size_t ours = contest.our_backup().requests;
-    fmt::print("{}: {} requests by etcdctl + restic 0.18, {} by kubectl-kubedr\n", when, theirs,
-               ours);
+    const Contest::Pair pair = contest.both(false);
+    fmt::print("{}: {} requests by etcdctl + restic 0.18, {} by kubectl-kubedr\n", when,
+               pair.theirs.requests, pair.ours.requests);
     load.hour();
   }
 }
@@ -119,24 +144,24 @@ int main(int argc, char** argv) {
   const S3Server s3;
   Load load(etcd);
   load.fill(mib << 20);
-  Contest contest(etcd, s3);
-  contest.init();
   print_header();
-  Cost save;
-  print_row("first: etcdctl + restic 0.18", {contest.their_backup(&save)});
-  print_row("first: kubectl-kubedr", {contest.our_backup()});
-  std::vector<Cost> theirs;
-  std::vector<Cost> ours;
-  std::vector<Cost> saves{save};
+  Costs first;
+  for (const char* name : {"one", "two", "three"}) {
+    Contest contest(name, etcd, s3);
+    first.add(contest.both(first.ours.size() % 2 != 0));
+  }
+  print_row("first: etcdctl + restic 0.18", first.theirs);
+  print_row("first: kubectl-kubedr", first.ours);
+  Contest contest("hourly", etcd, s3);
+  contest.both(false);
+  Costs later;
   for (int hour = 0; hour < hours; ++hour) {
     load.hour();
-    saves.emplace_back();
-    theirs.push_back(contest.their_backup(&saves.back()));
-    ours.push_back(contest.our_backup());
+    later.add(contest.both(hour % 2 != 0));
   }
-  print_row("later: etcdctl snapshot save alone", saves);
   if (hours == 0) return 0;
-  print_row("later: etcdctl + restic 0.18", theirs);
-  print_row("later: kubectl-kubedr", ours);
+  print_row("later: etcdctl snapshot save alone", later.saves);
+  print_row("later: etcdctl + restic 0.18", later.theirs);
+  print_row("later: kubectl-kubedr", later.ours);
   count_requests(etcd, load, s3);
 }
