@@ -15,9 +15,19 @@ struct Call::Cause {
     return parent ? parent->reason() : nullptr;
   }
 
+  std::optional<SteadyTime> when() const {
+    {
+      const std::lock_guard guard(mutex);
+      if (first_when) return first_when;
+    }
+    return parent ? parent->when() : std::nullopt;
+  }
+
   std::shared_ptr<const Cause> parent;  // shared: see Call::cause_
   mutable std::mutex mutex;
-  std::exception_ptr first;  // guarded by mutex
+  // Guarded by mutex:
+  std::exception_ptr first;
+  std::optional<SteadyTime> first_when;
 };
 
 Call::Call(const Clock& clock) : clock_(&clock) {}
@@ -38,6 +48,12 @@ std::chrono::milliseconds Call::remaining() const {
   if (!deadline_) return std::chrono::hours(24);
   const auto left = std::chrono::ceil<milliseconds>(*deadline_ - clock_->steady());
   return std::max(left, milliseconds::zero());
+}
+
+std::optional<SteadyTime> Call::ended() const {
+  if (stop_.stop_requested() && cause_) return cause_->when();
+  if (deadline_ && clock_->steady() >= *deadline_) return deadline_;
+  return std::nullopt;
 }
 
 void Call::require_live() const {
@@ -71,6 +87,7 @@ void CallScope::fail(std::exception_ptr reason) noexcept {
   {
     const std::lock_guard guard(cause_->mutex);
     if (!cause_->first) cause_->first = std::move(reason);
+    if (!cause_->first_when) cause_->first_when = call_.clock().steady();
   }
   source_.request_stop();
 }

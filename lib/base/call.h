@@ -31,6 +31,9 @@ class Call {
   // What is left until the deadline, never negative; a day when there is none.
   std::chrono::milliseconds remaining() const;
 
+  // When it ended; nullopt while it lives.
+  std::optional<SteadyTime> ended() const;
+
   // Throws why this call ended: the scope's root cause, or unavailable when time is up.
   void require_live() const;
 

@@ -1,5 +1,7 @@
 #include "workflow/steps.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 
@@ -7,6 +9,7 @@ namespace kubedr::workflow {
 namespace {
 
 constexpr std::chrono::seconds kGrace{10};
+constexpr std::chrono::seconds kLeast{3};  // to publish what took all of it
 constexpr std::chrono::minutes kLongest{2};
 
 }  // namespace
@@ -39,7 +42,8 @@ Afterwards::Afterwards(const Call& work) : scope_(Call(work.clock()).within(kLon
       if (waiting.call().stop_token().stop_requested()) break;
     }
     if (done.stop_requested()) return;
-    clock.wait_until(clock.steady() + kGrace, done);
+    const SteadyTime now = clock.steady();
+    clock.wait_until(std::max(work.ended().value_or(now) + kGrace, now + kLeast), done);
     if (done.stop_requested()) return;
     scope_.fail(std::make_exception_ptr(
         Error(ErrorKind::unavailable, "not finished within 10 s of being told to stop")));

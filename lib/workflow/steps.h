@@ -33,7 +33,7 @@ class Steps {
 };
 
 // A call for the steps behind the commit point, and for cleaning up: it outlives the end of the
-// work's own call, but once that has ended only by ten seconds.
+// work's own call by ten seconds, which all of one work have together, but for three that each has.
 class Afterwards {
  public:
   explicit Afterwards(const Call& work);

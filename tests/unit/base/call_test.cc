@@ -104,6 +104,24 @@ TEST_CASE("scope: the parent's deadline holds for the child") {
   CHECK(scope.call().remaining() == seconds(3));
 }
 
+TEST_CASE("call: when it ended is that of its deadline or of its scope's first reason") {
+  const StillClock clock;
+  const auto at = [](int second) { return SteadyTime(seconds(second)); };
+  CallScope parent{Call(clock)};
+  CallScope child(parent.call().within(seconds(5)));
+  CHECK_FALSE(child.call().ended());
+  child.call().sleep(seconds(4));
+  CHECK_FALSE(child.call().ended());
+  CHECK_THROWS_AS(child.call().sleep(seconds(4)), Error);
+  CHECK(child.call().ended() == at(1005));
+  parent.call().sleep(seconds(2));
+  parent.fail(reason(ErrorKind::interrupted, "SIGINT"));
+  clock.wait_until(at(1020), {});
+  parent.fail(reason(ErrorKind::terminated, "SIGTERM"));
+  CHECK(parent.call().ended() == at(1007));
+  CHECK(parent.call().within(seconds(60)).ended() == at(1007));
+}
+
 TEST_CASE("call: a stop ends a sleep at once") {
   const SystemClock clock;
   CallScope scope{Call(clock)};
