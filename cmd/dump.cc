@@ -1,4 +1,4 @@
-#include <fcntl.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +15,8 @@
 
 namespace kubedr::cmd {
 namespace {
+
+constexpr unsigned kPrivate = 0600;
 
 struct Arguments {
   workflow::SnapshotChoice choice;
@@ -40,37 +42,6 @@ void dump_to_stdout(const Arguments& arguments, const Context& context) {
   }
 }
 
-// A file under another name until it is whole: it may be a key or a database, and half of one looks
-// like one. Gone unless it was committed.
-class PartFile {
- public:
-  explicit PartFile(const std::string& target)
-      : target_(target),
-        path_(target + ".part"),
-        file_(open_file(path_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW)) {}
-
-  ~PartFile() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
-
-  void write(ByteView bytes) const { write_full(file_.get(), bytes, path_); }
-
-  void commit() {
-    sync_file(file_.get(), path_);
-    file_.close(path_);
-    if (::rename(path_.c_str(), target_.c_str()) != 0) throw_errno(target_, "replace");
-    path_.clear();
-  }
-
- private:
-  const std::filesystem::path target_;
-  std::filesystem::path path_;
-  FileDescriptor file_;
-};
-
 void dump_to_file(const Arguments& arguments, const Context& context) {
   std::error_code error;
   const bool is_there = std::filesystem::exists(arguments.target, error);
@@ -79,11 +50,17 @@ void dump_to_file(const Arguments& arguments, const Context& context) {
                 "name a file, or leave --target out and use >");
   }
   const Wired wired(context);
-  PartFile file(arguments.target);
+  // Under another name until it is whole: it may be a key or a database, and half of one looks like
+  // one. By chance, and made anew: what somebody else has put there does not get it.
+  TemporaryFile file(fmt::format("{}-tmp-{:016x}", arguments.target, context.random.next()),
+                     kPrivate);
   workflow::dump(
       wired.services(), arguments.choice, arguments.path,
-      [&](ByteView bytes) { file.write(bytes); }, context.call);
-  file.commit();
+      [&](ByteView bytes) { file.append(bytes); }, context.call);
+  file.finish();
+  file.replace(arguments.target);
+  const std::filesystem::path folder = std::filesystem::path(arguments.target).parent_path();
+  sync_directory(folder.empty() ? "." : folder);
 }
 
 int run(Arguments arguments, const Context& context) {

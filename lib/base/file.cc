@@ -165,10 +165,18 @@ bool TemporaryFile::take_rights(const std::filesystem::path& of) {
   return true;
 }
 
-void TemporaryFile::write(ByteView bytes) {
+void TemporaryFile::append(ByteView bytes) {
   write_full(fd_.get(), bytes, path_);
+}
+
+void TemporaryFile::finish() {
   sync_file(fd_.get(), path_);
   fd_.close(path_);
+}
+
+void TemporaryFile::write(ByteView bytes) {
+  append(bytes);
+  finish();
 }
 
 void TemporaryFile::replace(const std::filesystem::path& target) {

@@ -71,7 +71,12 @@ class TemporaryFile {
   // what it was made with.
   bool take_rights(const std::filesystem::path& of);
 
-  // All of its bytes, onto stable storage. Once.
+  void append(ByteView bytes);
+
+  // What was appended, onto stable storage. Once, before it gets its name.
+  void finish();
+
+  // Both, for all of its bytes.
   void write(ByteView bytes);
 
   // Gives it its name, on the same file system. sync_directory then makes that last.
