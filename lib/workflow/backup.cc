@@ -25,6 +25,8 @@ constexpr char kDatabasePath[] = "/data/etcd-snapshot.db";
 constexpr std::size_t kSmallestCut = 16 * 1024;
 constexpr std::size_t kLargestCut = 128 * 1024;
 constexpr std::size_t kMostChunks = 65'000;  // 32 bytes each in the tree of every snapshot
+// A store that fell silent must not take the time of all that is to be told to the API server.
+constexpr std::chrono::seconds kUnlockTakes{30};
 constexpr std::uint32_t kFolderMode = 040700;
 constexpr std::uint32_t kFileMode = 0100600;
 
@@ -370,7 +372,7 @@ void Run::publish_success(repo::Lock& lock, const std::vector<repo::SavedSnapsho
 
   steps.attempt("unlock",
                 "the lock ends by itself after 30 minutes; kubectl kubedr unlock removes it then",
-                [&] { lock.release(after); });
+                [&] { lock.release(after.within(kUnlockTakes)); });
   steps.attempt("record",
                 fmt::format("kubectl -n {} create a MetadataBackupRecord {} for snapshot {}",
                             policy_.ref.name_space, report_.record, report_.short_id()),

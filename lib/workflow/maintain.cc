@@ -54,8 +54,8 @@ PruneReport prune(const Services& services, const Whose& whose, repo::PruneOptio
   repo::Lock lock = lock_exclusive(services, opened.repository, call);
   if (!options.may_be_empty) options.known = recorded_ids(services, location, lock.scope());
   PruneReport report = prune_locked(services, opened, lock, options, agree, lock.scope());
-  if (report.done) note_prune(services, location, "", call);
   release(lock, call);
+  if (report.done) note_prune(services, location, "", call);
   return report;
 }
 

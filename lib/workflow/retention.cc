@@ -141,9 +141,12 @@ class Retaining {
       if (choose(report, call_).empty()) return;
       repo::Lock lock = lock_exclusive(s_, opened_.repository, call_);
       remove_victims(lock, report);
-      if (report.doubt.empty()) prune(lock, report, steps);
+      std::optional<std::string> failure;
+      if (report.doubt.empty()) failure = prune(lock, report, steps);
       const Afterwards afterwards(call_);
       lock.release(afterwards.call());
+      // Only then: backups wait for the lock, and the API server may take its time.
+      if (failure) note_prune(s_, request_.location, *failure, call_);
     });
     remember(report, steps, failed);
     return report;
@@ -151,15 +154,23 @@ class Retaining {
 
  private:
   std::vector<repo::SavedSnapshot> choose(RetentionReport& report, const Call& call) {
+    // As it is by now: who has it keep more while a long backup runs wants that for this one, too.
+    const crd::Policy policy = s_.cluster.policy(request_.policy.ref.name, call);
     records_ = s_.cluster.records(call).items;
     std::vector<std::string> damaged;
-    const crd::Policy& policy = request_.policy;
     snapshots_ = opened_.repository.snapshots(call, &damaged);
-    RetentionVerdict verdict =
-        damaged.empty()
-            ? choose_victims({policy, snapshots_, records_, request_.own, policy.retain_num_backups,
-                              policy.snapshots})
-            : doubt("a snapshot cannot be read: " + damaged.front(), "kubectl kubedr check");
+    RetentionVerdict verdict = [&] {
+      if (policy.ref.uid != request_.policy.ref.uid ||
+          policy.destination != request_.policy.destination) {
+        return doubt("the policy was made anew or sent elsewhere while the backup ran",
+                     "the next backup looks again");
+      }
+      if (!damaged.empty()) {
+        return doubt("a snapshot cannot be read: " + damaged.front(), "kubectl kubedr check");
+      }
+      return choose_victims({policy, snapshots_, records_, request_.own, policy.retain_num_backups,
+                             policy.snapshots});
+    }();
     report.doubt = verdict.doubt;
     report.remedy = verdict.remedy;
     listed_ = verdict.listed;
@@ -176,9 +187,9 @@ class Retaining {
     }
   }
 
-  // A failure is written down where `status` finds it: backups stay green without a prune, for as
-  // long as the bucket has room.
-  void prune(repo::Lock& lock, RetentionReport& report, Steps& steps) {
+  // Returns why it failed, or nothing, to be written down where `status` finds it: backups stay
+  // green without a prune, for as long as the bucket has room.
+  std::string prune(repo::Lock& lock, RetentionReport& report, Steps& steps) {
     const std::size_t failed = steps.failed().size();
     steps.attempt("prune", "kubectl kubedr prune --location " + request_.location.ref.name, [&] {
       repo::PruneOptions options;
@@ -187,7 +198,7 @@ class Retaining {
       if (pruned.done) report.pruned = pruned.figures;
     });
     const bool worked = steps.failed().size() == failed;
-    note_prune(s_, request_.location, worked ? "" : steps.failed().back().error, call_);
+    return worked ? "" : steps.failed().back().error;
   }
 
   void remember(const RetentionReport& report, const Steps& steps, std::size_t failed) const {

@@ -15,6 +15,9 @@ using kubedr::repo::test::kOwner;
 using kubedr::repo::test::names;
 using kubedr::repo::test::remove_locks;
 using kubedr::repo::test::text_of;
+using kubedr::test::Fault;
+using kubedr::test::FaultyStore;
+using kubedr::test::Operation;
 using kubedr::workflow::test::BareRepository;
 using storage::FileKind;
 
@@ -25,7 +28,13 @@ struct RecordingCluster final : cluster::BareCluster {
 
   void delete_record(const crd::ObjectRef& ref, const Call&) override { deleted(ref.name); }
 
+  void create_record(const std::string& policy, const std::string& location,
+                     const std::string& snapshot, const Call&) override {
+    created.push_back(policy + " " + location + " " + snapshot);
+  }
+
   std::function<void(const std::string& name)> deleted;
+  std::vector<std::string> created;
 };
 
 // A snapshot, two records of it, and one of another.
@@ -46,7 +55,7 @@ struct Recorded : BareRepository {
   }
 
   std::string remove(const std::function<void()>& before) {
-    repo::Repository repository = open(store);
+    repo::Repository repository = open(faulty);
     repo::Lock lock = repository.lock_exclusive(kOwner, kNoRetry, call);
     const std::vector<repo::SavedSnapshot> listed = repository.snapshots(call);
     before();
@@ -58,6 +67,7 @@ struct Recorded : BareRepository {
 
   std::size_t snapshots() const { return names(store, FileKind::snapshot, call).size(); }
 
+  FaultyStore faulty{store};
   std::vector<crd::Record> records;
   RecordingCluster recording;
 };
@@ -91,4 +101,26 @@ TEST_CASE("removal: an API server that refuses keeps the snapshot") {
   };
   CHECK(recorded.remove([] {}) == "denied: not yours");
   CHECK(recorded.snapshots() == 1);
+}
+
+TEST_CASE("removal: a snapshot that cannot be deleted has a record again") {
+  Recorded recorded;
+  recorded.recording.deleted = [](const std::string&) {};
+  Fault refused{.operation = Operation::remove,
+                .kind = FileKind::snapshot,
+                .error = ErrorKind::denied,
+                .transient = false};
+  recorded.faulty.add(refused);
+  CHECK(recorded.remove([] {}).starts_with("denied: "));
+  CHECK(recorded.snapshots() == 1);
+  CHECK(recorded.recording.created ==
+        std::vector<std::string>{"bare bare " + recorded.records.at(0).snapshot_id});
+
+  // It is gone, and only the answer is missing.
+  recorded.recording.created.clear();
+  refused.when = Fault::When::after;
+  recorded.faulty.add(refused);
+  CHECK(recorded.remove([] {}).starts_with("denied: "));
+  CHECK(recorded.snapshots() == 0);
+  CHECK(recorded.recording.created.empty());
 }

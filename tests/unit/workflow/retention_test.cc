@@ -2,11 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include "bare_repository.h"
 #include "base/error.h"
 #include "base/sha256.h"
 
 using namespace kubedr;
 using namespace kubedr::workflow;
+using kubedr::repo::test::back_up;
+using kubedr::repo::test::day;
+using kubedr::workflow::test::BareRepository;
 
 namespace {
 
@@ -69,6 +73,39 @@ struct Fleet {
 };
 
 using Words = std::vector<std::string>;
+
+// Three backups of a policy that keeps one, and that somebody changes once it was looked at.
+struct Changing : BareRepository {
+  struct Cluster final : cluster::BareCluster {
+    Cluster() : BareCluster(BareRepository::settings()) {}
+
+    crd::Policy policy(const std::string& name, const Call& of) override {
+      crd::Policy policy = BareCluster::policy(name, of);
+      policy.retain_num_backups = 1;
+      if (looks++ > 0) change(policy);
+      return policy;
+    }
+
+    int looks = 0;
+    std::function<void(crd::Policy& policy)> change = [](crd::Policy&) {};
+  };
+
+  RetentionReport retain() {
+    const std::vector<std::string> tags = {kTag, "policy=kubedr-system/bare"};
+    std::string last;
+    for (int i = 1; i <= 3; ++i) last = back_up(*this, store, {i}, day(i), tags).hex();
+    const crd::Policy policy = changing.BareCluster::policy("bare", call);
+    const crd::Location location = changing.location("bare", call);
+    OpenedRepository opened = open_repository(services(changing), location, call);
+    Steps steps;
+    RetentionReport report = workflow::retain(
+        services(changing), opened, {policy, location, last, Retention::always}, steps, call);
+    CHECK(steps.failed().empty());
+    return report;
+  }
+
+  Cluster changing;
+};
 
 }  // namespace
 
@@ -212,4 +249,22 @@ TEST_CASE("retention: a prune pays from half of what is used on, or from 64 MiB 
   CHECK(pays(300 * kMiB, 64 * kMiB + 1));
   CHECK_FALSE(pays(2000 * kMiB, 200 * kMiB));
   CHECK(pays(2000 * kMiB, 200 * kMiB + 1));
+}
+
+TEST_CASE("retention: what counts is the policy once the lock is there") {
+  CHECK(Changing().retain().removed.size() == 2);
+
+  Changing more;
+  more.changing.change = [](crd::Policy& policy) { policy.retain_num_backups = 2; };
+  CHECK(more.retain().removed.size() == 1);
+
+  Changing elsewhere;
+  elsewhere.changing.change = [](crd::Policy& policy) { policy.destination = "other"; };
+  const RetentionReport moved = elsewhere.retain();
+  CHECK(moved.removed.empty());
+  CHECK(moved.doubt.starts_with("the policy was made anew or sent elsewhere"));
+
+  Changing anew;
+  anew.changing.change = [](crd::Policy& policy) { policy.ref.uid = "another"; };
+  CHECK(anew.retain().removed.empty());
 }
