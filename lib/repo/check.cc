@@ -41,7 +41,7 @@ constexpr char kForgetBroken[] =
 
 // What the indexes say of one pack.
 struct PackSeen {
-  std::uint64_t size = 36;  // a header's seal and length; entries add theirs
+  std::uint64_t size = 0;
   std::uint64_t blobs = 0;
   std::uint32_t named = 0;
   bool has_data = false;

@@ -11,22 +11,13 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "repo/ids.h"
+#include "repo/polynomial.h"
 
 namespace kubedr::repo {
 namespace {
 
 constexpr int kDegree = 53;         // of the polynomials that restic and we make
 constexpr int kSmallestDegree = 9;  // the rolling hash takes a byte off its top
-
-int degree(std::uint64_t polynomial) {
-  return 63 - __builtin_clzll(polynomial);
-}
-
-std::uint64_t remainder(std::uint64_t value, std::uint64_t polynomial) {
-  const int by = degree(polynomial);
-  while (value != 0 && degree(value) >= by) value ^= polynomial << (degree(value) - by);
-  return value;
-}
 
 // value * value mod polynomial; `value` is reduced already.
 std::uint64_t square(std::uint64_t value, std::uint64_t polynomial) {

@@ -34,6 +34,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "repo/polynomial.h"
 
 namespace kubedr::repo {
 namespace {
@@ -46,16 +47,6 @@ constexpr std::size_t kLanes = 4;
 constexpr std::size_t kLaneBytes = 8192;
 constexpr std::size_t kStretch = kLanes * kLaneBytes;
 constexpr std::size_t kNone = SIZE_MAX;
-
-int degree(std::uint64_t polynomial) {
-  return 63 - __builtin_clzll(polynomial);
-}
-
-std::uint64_t remainder(std::uint64_t value, std::uint64_t polynomial) {
-  const int by = degree(polynomial);
-  while (value != 0 && degree(value) >= by) value ^= polynomial << (degree(value) - by);
-  return value;
-}
 
 // The hash of the window that ends at a byte, from that of the window before it.
 class RollingHash {

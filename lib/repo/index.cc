@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "repo/json_text.h"
+#include "repo/lock.h"
+#include "repo/unpacked.h"
 
 namespace kubedr::repo {
 namespace {
@@ -225,6 +227,14 @@ std::string index_json(const std::vector<IndexedPack>& packs) {
     out += "]}";
   }
   return out += "]}\n";
+}
+
+std::size_t save_index_file(const std::vector<IndexedPack>& packs, const UnpackedFiles& files,
+                            Lock& lock, const Call& call) {
+  lock.require_held(call);
+  const UnpackedFiles::Sealed file = files.seal(storage::FileKind::index, index_json(packs));
+  files.save(file, call);
+  return file.bytes.size();
 }
 
 // Places lie in blocks that never move, in the order they came; a table of their numbers is probed

@@ -8,10 +8,14 @@
 #include <string_view>
 #include <vector>
 
+#include "base/call.h"
 #include "repo/ids.h"
 #include "repo/pack.h"
 
 namespace kubedr::repo {
+
+class Lock;
+class UnpackedFiles;
 
 // One pack of an index file.
 struct IndexedPack {
@@ -31,6 +35,13 @@ void parse_index(std::string_view json, int version, const std::string& where,
 
 // The JSON of an index file, with restic's newline.
 std::string index_json(const std::vector<IndexedPack>& packs);
+
+// Stores an index file and returns its size there. An index that names packs which a prune removes
+// meanwhile would damage the repository; so the lock is looked at before each.
+//
+// errors   what the lock and the store throw
+std::size_t save_index_file(const std::vector<IndexedPack>& packs, const UnpackedFiles& files,
+                            Lock& lock, const Call& call);
 
 // Where every blob is: what all index files say, and what this process adds.
 //

@@ -16,10 +16,6 @@ constexpr std::size_t kSmallestPack = kSealOverhead + kPlainEntrySize + kLengthS
 constexpr std::uint8_t kTreeBit = 1;
 constexpr std::uint8_t kCompressedBit = 2;
 
-std::size_t entry_size(const PackEntry& entry) {
-  return entry.compressed() ? kCompressedEntrySize : kPlainEntrySize;
-}
-
 void append_uint32(Bytes& out, std::size_t value) {
   for (int shift = 0; shift < 32; shift += 8)
     out.push_back(static_cast<std::uint8_t>(value >> shift));
@@ -111,7 +107,7 @@ std::uint32_t PackEntry::plain_size() const {
 
 std::uint64_t pack_size(const std::vector<PackEntry>& entries) {
   std::uint64_t size = kSealOverhead + kLengthSize;
-  for (const PackEntry& entry : entries) size += entry.length + entry_size(entry);
+  for (const PackEntry& entry : entries) size += entry.length + entry.header_size();
   return size;
 }
 

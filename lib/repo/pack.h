@@ -16,6 +16,8 @@
 // source   restic doc/design.rst, "Pack Format"
 namespace kubedr::repo {
 
+inline constexpr std::size_t kFullPack = std::size_t{8} << 20;  // its last blob may go beyond
+
 inline constexpr std::size_t kPlainEntrySize = 1 + 4 + 32;           // type, length, id
 inline constexpr std::size_t kCompressedEntrySize = 1 + 4 + 4 + 32;  // type, length, plain, id
 
@@ -28,6 +30,9 @@ struct PackEntry {
   bool compressed() const { return plain_length != 0; }
 
   std::uint32_t plain_size() const;
+
+  // What it takes in the pack's header.
+  std::size_t header_size() const { return compressed() ? kCompressedEntrySize : kPlainEntrySize; }
 
   friend bool operator==(const PackEntry&, const PackEntry&) = default;
 };

@@ -36,9 +36,8 @@ using storage::FileInfo;
 using storage::FileKind;
 using storage::FileName;
 
-constexpr std::size_t kPackBytes = 8 * limits::kMiB;
 constexpr std::uint64_t kSmallPack = 4 * limits::kMiB / 5 * 4;
-constexpr std::uint64_t kSmallPackWanted = kPackBytes / 5 * 4;
+constexpr std::uint64_t kSmallPackWanted = kFullPack / 5 * 4;
 constexpr std::size_t kFewSmall = 10;         // so many small packs may stay
 constexpr std::size_t kSmallIndex = 10'000;   // blobs
 constexpr std::size_t kFewSmallIndexes = 16;  // a backup leaves one of them
@@ -70,10 +69,6 @@ struct IndexFile {
   std::vector<PackId> packs;
   std::size_t blobs = 0;
 };
-
-std::uint64_t header_bytes(const PackEntry& entry) {
-  return entry.compressed() ? kCompressedEntrySize : kPlainEntrySize;
-}
 
 [[noreturn]] void fail(const std::string& why, const std::string& hint) {
   throw Error(ErrorKind::corrupt, "prune: " + why + "; nothing was changed", hint);
@@ -186,14 +181,14 @@ class Planner {
 
   void weigh_packs() {
     const bool compresses = repository_.config().version >= 2;
-    for (auto& [id, use] : packs_) use.used_bytes = kEmptyPack;
+    for (auto& [id, use] : packs_) use.used_bytes = pack_size({});
     plan_.index.each([&](const Index::Place& place) {
       PackUse& use = packs_[place.pack];
       const PackEntry& entry = place.entry;
       const bool is_tree = entry.blob.type == BlobType::tree;
       (is_tree ? use.has_tree : use.has_data) = true;
       use.plain_tree = use.plain_tree || (compresses && is_tree && !entry.compressed());
-      use.used_bytes += header_bytes(entry);
+      use.used_bytes += entry.header_size();
       const bool used = plan_.used.count(entry.blob) != 0;
       const auto keeper = plan_.keepers.find(entry.blob);
       const bool duplicate = keeper != plan_.keepers.end() && keeper->second != place.pack;
@@ -363,8 +358,6 @@ class Planner {
     part.bytes += bytes;
   }
 
-  static constexpr std::uint64_t kEmptyPack = kSealOverhead + 4;  // header's seal and its length
-
   const Repository& repository_;
   const PruneOptions& options_;
   const std::vector<SnapshotId>& forgotten_;
@@ -384,9 +377,9 @@ class Repacker {
       : repository_(repository),
         plan_(plan),
         progress_(progress),
-        buffers_(kPackBytes + 256 * limits::kKiB, 2),
-        data_(kPackBytes, buffers_),
-        trees_(kPackBytes, buffers_) {}
+        buffers_(kFullPack + 256 * limits::kKiB, 2),
+        data_(kFullPack, buffers_),
+        trees_(kFullPack, buffers_) {}
 
   void repack(const PackId& pack, const std::vector<PackEntry>& entries, const Call& call) {
     BlobSealer sealer(repository_.make_sealer(), repository_.config().version);
@@ -542,10 +535,7 @@ class Execution {
 
   void save_index() {
     if (open_.empty()) return;
-    lock_.require_held(call_);
-    const UnpackedFiles& files = repository_.files();
-    const UnpackedFiles::Sealed file = files.seal(FileKind::index, index_json(open_));
-    files.save(file, call_);
+    save_index_file(open_, repository_.files(), lock_, call_);
     open_.clear();
     open_blobs_ = 0;
   }

@@ -132,10 +132,7 @@ class Repair {
     std::size_t blobs = 0;
     const auto save = [&] {
       if (open.empty()) return;
-      lock_.require_held(call_);
-      const UnpackedFiles& files = repository_.files();
-      const UnpackedFiles::Sealed file = files.seal(FileKind::index, index_json(open));
-      files.save(file, call_);
+      save_index_file(open, repository_.files(), lock_, call_);
       ++result_.index_files_written;
       open.clear();
       blobs = 0;

@@ -286,9 +286,12 @@ class Init {
     if (!list_ids(store_, FileKind::snapshot, call_).empty()) {
       fail_exists("repository already contains snapshots");
     }
+    // A repository whose config and keys somebody moved away, or lost, is not ours to take: with
+    // them its packs can be read.
+    if (!list_ids(store_, FileKind::index, call_).empty()) {
+      fail_exists(config ? kInitialised : "repository already contains index files");
+    }
     if (!config) return false;
-    // A repository whose keys somebody moved away is not ours to take.
-    if (!list_ids(store_, FileKind::index, call_).empty()) fail_exists(kInitialised);
     require_no_key_for_a_while();
     return true;
   }
@@ -592,7 +595,9 @@ SnapshotId Repository::save_snapshot(const Snapshot& snapshot, const Written& /*
   const SnapshotId id(file.digest);
   try {
     files().save(file, call);
-  } catch (const Error&) {
+  } catch (const Error& failure) {
+    // A disk that failed may still show a file that it does not keep.
+    if (failure.kind() == ErrorKind::failed) throw;
     // The answer may be what was lost. Whether the snapshot is there decides, whatever ended the
     // call: a backup must not be called failed that can be restored.
     const Call unlinked = Call(call.clock()).within(kCleanUp);

@@ -68,7 +68,7 @@ void Spool::wait_for_room(const Call& call) {
     if (now - since < options_.stall_limit) continue;
     throw Error(
         ErrorKind::unavailable,
-        "the store took nothing for " +
+        "the store finished nothing for " +
             human_duration(std::chrono::duration_cast<std::chrono::seconds>(options_.stall_limit)) +
             " while " + human_size(memory_used_) + " in memory and " + human_size(file_used_) +
             " in the spool file wait for it",

@@ -30,7 +30,7 @@ struct SpoolOptions {
 // Both bounds are kept by asking for room before work begins, not by blocking in the middle of it:
 // what is under way then may exceed the memory by a pack or two.
 //
-// errors   unavailable: no room for `stall_limit` in which the store took nothing; corrupt: the
+// errors   unavailable: no room for `stall_limit` in which the store finished no pack; corrupt: the
 //          file gave back other bytes
 // threads  synchronised
 class Spool {

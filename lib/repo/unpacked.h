@@ -48,8 +48,6 @@ class UnpackedFiles {
 
   storage::Store& store() const { return *store_; }
 
-  int version() const { return version_; }
-
  private:
   storage::Store* store_;
   SealKey key_;

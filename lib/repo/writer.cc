@@ -327,9 +327,7 @@ void Writer::Impl::require_awaited() const {
 void Writer::Impl::count(BlobType type, std::uint64_t blobs, std::uint64_t plain,
                          const SealedBlobs& sealed) {
   std::uint64_t packed = sealed.bytes.size();
-  for (const PackEntry& entry : sealed.entries) {
-    packed += entry.compressed() ? kCompressedEntrySize : kPlainEntrySize;
-  }
+  for (const PackEntry& entry : sealed.entries) packed += entry.header_size();
   const std::lock_guard guard(mutex_);
   (type == BlobType::data ? stats_.data_blobs : stats_.tree_blobs) += blobs;
   stats_.data_added += plain;
@@ -387,16 +385,11 @@ std::vector<IndexedPack> Writer::Impl::store(Pack& pack) {
   return full;
 }
 
-// An index that names packs which a prune removes meanwhile would damage the repository; so the
-// lock is looked at before each.
 void Writer::Impl::save_index(const std::vector<IndexedPack>& packs) {
   if (packs.empty()) return;
-  lock_.require_held(scope_.call());
-  const UnpackedFiles& files = repository_.files();
-  const UnpackedFiles::Sealed file = files.seal(FileKind::index, index_json(packs));
-  files.save(file, scope_.call());
+  const std::size_t bytes = save_index_file(packs, repository_.files(), lock_, scope_.call());
   const std::lock_guard guard(mutex_);
-  stats_.bytes_stored += file.bytes.size();
+  stats_.bytes_stored += bytes;
 }
 
 void Writer::Impl::push(Batch batch) {

@@ -14,6 +14,7 @@
 #include "repo/ids.h"
 #include "repo/index.h"
 #include "repo/lock.h"
+#include "repo/pack.h"
 
 namespace kubedr::repo {
 
@@ -30,7 +31,7 @@ class Source {
 
 struct WriterOptions {
   int workers = 0;  // 0: one per processor; at most 4
-  std::size_t pack_bytes = std::size_t{8} << 20;
+  std::size_t pack_bytes = kFullPack;
   std::size_t memory_bytes = std::size_t{8} << 20;     // sealed packs waiting in memory
   std::uint64_t spool_bytes = std::uint64_t{4} << 30;  // then in an unlinked file; 0: none
   std::filesystem::path spool_folder = "/var/tmp";
@@ -73,8 +74,8 @@ class Written {
 // A worker's or uploader's failure ends the run: every call here then throws its cause. A source's
 // does not: what it gave is stored, and another attempt at it finds that again.
 //
-// errors   what the store, the source and the lock throw; unavailable: the store took nothing for
-//          `stall_limit` while memory and spool were full; corrupt: a sealed blob did not open
+// errors   what the store, the source and the lock throw; unavailable: the store finished no pack
+//          for `stall_limit` while memory and spool were full; corrupt: a sealed blob did not open
 // threads  one thread calls; the lock, index and repository must outlive it
 class Writer {
  public:

@@ -194,7 +194,7 @@ TEST_CASE("init leaves an existing repository as it is") {
   CHECK(names(store, FileKind::key, call).size() == 1);
 }
 
-TEST_CASE("init refuses keys or snapshots without a config") {
+TEST_CASE("init refuses keys, snapshots or index files without a config") {
   const FakeClock clock(FakeClock::Mode::jumping);
   SystemRandom random;
   const Call call(clock);
@@ -208,6 +208,11 @@ TEST_CASE("init refuses keys or snapshots without a config") {
   put(with_snapshot, FileKind::snapshot, as_bytes("x"), call);
   CHECK(text_of([&] { Repository::init(with_snapshot, request(), random, call); }) ==
         "exists: repository already contains snapshots");
+  MemoryStore with_index;
+  with_index.create(call);
+  put(with_index, FileKind::index, as_bytes("x"), call);
+  CHECK(text_of([&] { Repository::init(with_index, request(), random, call); }) ==
+        "exists: repository already contains index files");
 }
 
 TEST_CASE("init that is told to end once its config is written goes on, by the call it is given") {
@@ -551,6 +556,23 @@ TEST_CASE("a snapshot whose answer got lost is stored, not failed") {
   store.add(fault);
   const SnapshotId id = repository.save_snapshot({}, written, lock, world.call);
   CHECK(names(world.store, FileKind::snapshot, world.call) == std::vector{id.hex()});
+}
+
+TEST_CASE("a snapshot that a failing disk shows and may not keep is not stored") {
+  World world;
+  FaultyStore store(world.store);
+  Repository repository = world.open(store);
+  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
+  Index index = repository.load_index(lock, world.call);
+  Writer writer(repository, lock, index, small_packs());
+  const Written written = writer.finish(lock.scope());
+  store.add({.when = Fault::When::after,
+             .operation = Operation::save,
+             .kind = FileKind::snapshot,
+             .error = ErrorKind::failed,
+             .transient = false});
+  CHECK(error_of([&] { repository.save_snapshot({}, written, lock, world.call); })->kind() ==
+        ErrorKind::failed);
 }
 
 TEST_CASE("no snapshot without a lock that is still ours") {

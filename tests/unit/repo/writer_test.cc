@@ -411,7 +411,7 @@ TEST_CASE("a store that takes nothing fails the run once memory and spool are fu
   const auto error = error_of([&] { run.save(noise(16 << 20, 8)); });
   REQUIRE(error);
   CHECK(error->kind() == ErrorKind::unavailable);
-  CHECK(std::string(error->what()).find("took nothing for") != std::string::npos);
+  CHECK(std::string(error->what()).find("finished nothing for") != std::string::npos);
   CHECK(!error->hint().empty());
   store.set_delay(milliseconds(0));
 }
