@@ -46,7 +46,7 @@ struct Ask {
 };
 
 // The <Error> document of an answer; a HEAD has none.
-struct Verdict {
+struct ErrorDocument {
   std::string code;
   std::string message;
   std::string region;
@@ -68,15 +68,15 @@ bool load_xml(pugi::xml_document& document, ByteView body) {
       document.load_buffer(body.data(), body.size(), pugi::parse_minimal | pugi::parse_escapes));
 }
 
-Verdict verdict_of(const http::Response& response) {
-  Verdict verdict;
+ErrorDocument error_document_of(const http::Response& response) {
+  ErrorDocument error;
   pugi::xml_document document;
   load_xml(document, response.body);  // one that was cut off has its code all the same
-  const pugi::xml_node error = document.child("Error");
-  verdict.code = printable(shorten(error.child_value("Code"), kShownMessage));
-  verdict.message = printable(shorten(error.child_value("Message"), kShownMessage));
-  verdict.region = error.child_value("Region");
-  return verdict;
+  const pugi::xml_node node = document.child("Error");
+  error.code = printable(shorten(node.child_value("Code"), kShownMessage));
+  error.message = printable(shorten(node.child_value("Message"), kShownMessage));
+  error.region = node.child_value("Region");
+  return error;
 }
 
 bool is_one_of(const std::string& code, std::initializer_list<const char*> codes) {
@@ -148,18 +148,18 @@ const char* name_of(int status) {
 }
 
 [[noreturn]] void refuse(const http::Response& response, const std::string& what, WallTime now) {
-  const Verdict verdict = verdict_of(response);
+  const ErrorDocument error = error_document_of(response);
   std::string text = lead_of(what) + std::to_string(response.status) + " ";
-  text += verdict.code.empty() ? name_of(response.status) : verdict.code;
-  if (!verdict.message.empty()) text += ": " + verdict.message;
-  const ErrorKind kind = kind_of(response.status, verdict.code);
+  text += error.code.empty() ? name_of(response.status) : error.code;
+  if (!error.message.empty()) text += ": " + error.message;
+  const ErrorKind kind = kind_of(response.status, error.code);
   Error::Transport transport;
   // A body that arrived damaged was not stored; sending it again is what helps.
   transport.transient =
       kind == ErrorKind::unavailable || (kind == ErrorKind::corrupt && response.status == 400);
-  transport.may_have_arrived = response.status >= 500 && verdict.code != "SlowDown";
+  transport.may_have_arrived = response.status >= 500 && error.code != "SlowDown";
   transport.retry_after = response.retry_after(now);
-  throw Error(kind, text, hint_of(response.status, verdict.code)).with(transport);
+  throw Error(kind, text, hint_of(response.status, error.code)).with(transport);
 }
 
 // As encoding-type=url asks for: %XX, and '+' for a blank.
@@ -269,15 +269,15 @@ struct WipeHeaders {
 std::string region_wanted(const http::Response& response) {
   if (response.status != 301 && response.status != 307 && response.status != 400) return {};
   if (const std::string* header = response.header("x-amz-bucket-region")) return *header;
-  const Verdict verdict = verdict_of(response);
-  return verdict.code == "AuthorizationHeaderMalformed" ? verdict.region : std::string();
+  const ErrorDocument error = error_document_of(response);
+  return error.code == "AuthorizationHeaderMalformed" ? error.region : std::string();
 }
 
 // Buckets with an object lock do not count the signature's hash as a checksum. Asked for only:
 // where FIPS rules, there is no MD5.
 bool asks_for_md5(const http::Response& response) {
   return response.status == 400 &&
-         verdict_of(response).message.find("Content-MD5") != std::string::npos;
+         error_document_of(response).message.find("Content-MD5") != std::string::npos;
 }
 
 std::string md5_of(ByteView bytes) {
@@ -328,7 +328,9 @@ struct S3Store::Impl {
     http::Response response = send_to(ask, kDefaultRegion, call);
     if (!known_region().empty()) return response;
     if (response.status != 400 && response.status != 403) {
-      if (!is_transient(response.status, verdict_of(response).code)) learn_region(kDefaultRegion);
+      if (!is_transient(response.status, error_document_of(response).code)) {
+        learn_region(kDefaultRegion);
+      }
       return response;
     }
     const std::string region = ask_for_region(call);
@@ -367,7 +369,7 @@ struct S3Store::Impl {
     if (!known_region().empty()) return response;
     if (response.is_success()) {
       learn_region(parse_location(response.body));
-    } else if (!is_transient(response.status, verdict_of(response).code)) {
+    } else if (!is_transient(response.status, error_document_of(response).code)) {
       learn_region(kDefaultRegion);  // who does not say is taken for one that does not care
     }
     return response;
@@ -441,7 +443,7 @@ struct S3Store::Impl {
 
   std::string ask_for_region(const Call& call) {
     const http::Response response = locate(call);
-    if (is_transient(response.status, verdict_of(response).code)) {
+    if (is_transient(response.status, error_document_of(response).code)) {
       refuse(response, "find bucket " + options.address.bucket, clock.now());
     }
     return known_region();
@@ -589,10 +591,10 @@ bool S3Store::create(const Call& call) {
   const std::string what = "find bucket " + impl_->options.address.bucket;
   const http::Response found = impl_->locate(call);
   if (found.is_success()) return false;
-  const Verdict verdict = verdict_of(found);
+  const ErrorDocument error = error_document_of(found);
   // Keys may be good for the bucket's objects and not for questions about the bucket itself.
-  if (verdict.code == "AccessDenied") return false;
-  if (kind_of(found.status, verdict.code) != ErrorKind::no_repository) {
+  if (error.code == "AccessDenied") return false;
+  if (kind_of(found.status, error.code) != ErrorKind::no_repository) {
     refuse(found, what, impl_->clock.now());
   }
   Ask make;
@@ -607,7 +609,7 @@ bool S3Store::create(const Call& call) {
   make.digest = sha256(make.body);
   const http::Response made = impl_->send_to(make, region, call);
   if (made.is_success()) return true;
-  if (is_one_of(verdict_of(made).code, {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})) {
+  if (is_one_of(error_document_of(made).code, {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})) {
     return false;
   }
   refuse(made, make.what, impl_->clock.now());
