@@ -15,7 +15,7 @@
 namespace kubedr::cmd {
 namespace {
 
-using workflow::Verdict;
+using workflow::Grade;
 
 struct Arguments {
   std::string policy;
@@ -25,7 +25,7 @@ struct Arguments {
 Json result_json(const workflow::DoctorReport& report) {
   Json examined = Json::array();
   for (const workflow::Examined& one : report.examined) {
-    examined.push_back({{"verdict", to_string(one.verdict)},
+    examined.push_back({{"verdict", to_string(one.grade)},
                         {"code", one.code},
                         {"object", one.object},
                         {"message", one.message},
@@ -49,13 +49,13 @@ std::string rbac_text(const workflow::DoctorReport& report) {
   return text;
 }
 
-Colour colour_of(Verdict verdict) {
-  switch (verdict) {
-  case Verdict::good:
+Colour colour_of(Grade grade) {
+  switch (grade) {
+  case Grade::good:
     return Colour::green;
-  case Verdict::warning:
+  case Grade::warning:
     return Colour::yellow;
-  case Verdict::error:
+  case Grade::error:
     return Colour::red;
   }
   return Colour::plain;
@@ -64,10 +64,8 @@ Colour colour_of(Verdict verdict) {
 std::string examined_text(const workflow::DoctorReport& report, const Context& context) {
   std::string text;
   for (const workflow::Examined& one : report.examined) {
-    const std::string verdict =
-        context.terminal.paint(colour_of(one.verdict), to_string(one.verdict));
-    text +=
-        fmt::format("{}: {}: {}\n", verdict, printable(one.object), printable(trim(one.message)));
+    const std::string grade = context.terminal.paint(colour_of(one.grade), to_string(one.grade));
+    text += fmt::format("{}: {}: {}\n", grade, printable(one.object), printable(trim(one.message)));
     if (!one.remedy.empty()) text += fmt::format("  {}\n", printable(one.remedy));
   }
   return text;
@@ -98,7 +96,7 @@ int run(const Arguments& arguments, const Context& context) {
   }
   const bool bad =
       std::any_of(report.examined.begin(), report.examined.end(),
-                  [](const workflow::Examined& one) { return one.verdict == Verdict::error; });
+                  [](const workflow::Examined& one) { return one.grade == Grade::error; });
   return bad ? exit_code(ErrorKind::findings) : 0;
 }
 

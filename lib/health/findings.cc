@@ -3,14 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "health/remedies.h"
 #include "health/schedule.h"
 
 namespace kubedr::health {
@@ -145,72 +144,9 @@ const char* problem_code(ErrorKind kind) {
   }
 }
 
-using Keys = std::vector<std::string>;
-
-// From files of those names, so that no value is in a command line.
-std::string secret_of_files(const std::string& name_space, const std::string& secret,
-                            const Keys& keys) {
-  std::string files;
-  for (const std::string& key : keys) files += " --from-file=" + key;
-  return fmt::format("kubectl -n {} create secret generic {}{} --dry-run=client -o yaml",
-                     name_space, secret, files);
-}
-
-std::string secret_command(const std::string& name_space, const std::string& secret,
-                           const Keys& keys) {
-  return fmt::format("{} | kubectl -n {} apply -f -", secret_of_files(name_space, secret, keys),
-                     name_space);
-}
-
-// Of a Secret that is there: what else it has stays.
-std::string secret_patch_command(const crd::Location& location, const Keys& keys) {
-  const std::string& name_space = location.ref.name_space;
-  const std::string& secret = location.credentials;
-  return fmt::format("{} | kubectl -n {} patch secret {} --patch-file /dev/stdin",
-                     secret_of_files(name_space, secret, keys), name_space, secret);
-}
-
-bool has_key(const SeenRepository& seen, const std::string& key) {
-  return std::find(seen.secret_keys.begin(), seen.secret_keys.end(), key) != seen.secret_keys.end();
-}
-
-Keys missing_keys(const SeenRepository& seen) {
-  Keys missing;
-  for (const char* key : {"access_key", "secret_key", "restic_repo_password"}) {
-    if (!has_key(seen, key)) missing.emplace_back(key);
-  }
-  return missing;
-}
-
-// What of its Secret a store refuses, by the word that S3, or TLS, has for it. Nothing: the keys
-// are good, and may not do what was asked for.
-Keys refused_keys(const SeenRepository& seen) {
-  static const std::pair<const char*, Keys> kWords[] = {
-      {"InvalidAccessKeyId", {"access_key", "secret_key"}},
-      {"SignatureDoesNotMatch", {"access_key", "secret_key"}},
-      {"InvalidToken", {"access_key", "secret_key", "session_token"}},  // MinIO's: InvalidTokenId
-      {"ExpiredToken", {"access_key", "secret_key", "session_token"}},
-      {"AuthorizationHeaderMalformed", {"region"}},
-      {"certificate is not trusted", {"ca.crt"}}};
-  for (const auto& [word, keys] : kWords) {
-    if (seen.problem.find(word) == std::string::npos) continue;
-    Keys all = keys;
-    // Temporary keys come as three that belong together.
-    const bool temporary = keys.size() == 2 && has_key(seen, "session_token");
-    if (temporary) all.emplace_back("session_token");
-    return all;
-  }
-  return {};
-}
-
-std::string etcd_secret_command(const crd::Policy& policy) {
-  return secret_command(policy.ref.name_space, policy.etcd_creds,
-                        {"ca.crt", "client.crt", "client.key"});
-}
-
 class Judge {
  public:
-  explicit Judge(const Fleet& fleet) : fleet_(fleet) {}
+  explicit Judge(const Fleet& fleet) : fleet_(fleet), remedies_(fleet) {}
 
   Health run() {
     for (const crd::Malformed& one : fleet_.malformed) judge_malformed(one);
@@ -230,36 +166,9 @@ class Judge {
     health_.findings.push_back({severity, code, ref.display(), message, remedy, ref.name_space});
   }
 
-  // As it is typed: whoever is told no namespace looks into the default one, where another object
-  // may have the same name.
-  std::string command(const std::string& words, const crd::ObjectRef& ref) const {
-    return in_namespace("kubectl kubedr " + words, ref);
-  }
-
-  std::string in_namespace(const std::string& remedy, const crd::ObjectRef& ref) const {
-    const bool said = !fleet_.all_namespaces && ref.name_space == crd::kDefaultNamespace;
-    const bool needed = !said && !ref.name_space.empty() && !fleet_.without_cluster;
-    const bool typed = remedy.starts_with("kubectl kubedr ");
-    return remedy + (needed && typed ? " -n " + ref.name_space : "");
-  }
-
-  std::string of_location(const std::string& words, const crd::ObjectRef& ref) const {
-    return command(words + " --location " + ref.name, ref);
-  }
-
-  std::string backup_command(const crd::Policy& policy, const std::string& flags = "") const {
-    return command("backup " + policy.ref.name + flags, policy.ref);
-  }
-
-  // Manifests are edited where they are.
-  std::string edit_command(const std::string& name_space, const std::string& object) const {
-    if (fleet_.without_cluster) return "";
-    return fmt::format("kubectl -n {} edit {}", name_space, object);
-  }
-
   void judge_malformed(const crd::Malformed& one) {
     health_.findings.push_back({Severity::error, "malformed-object", one.object, one.text,
-                                edit_command(one.name_space, one.object), one.name_space});
+                                remedies_.edit(one.name_space, one.object), one.name_space});
   }
 
   // What could not be looked at is not well for that.
@@ -294,47 +203,9 @@ class Judge {
     if (is_refused_for_clock(seen)) return;  // said already
     // Who may not read the Secret is no reason to make it anew.
     const char* code = seen.secret_refused ? "secret-forbidden" : problem_code(seen.problem_kind);
-    const std::string remedy = seen.secret_refused ? seen.remedy : problem_remedy(location, seen);
+    const std::string remedy =
+        seen.secret_refused ? seen.remedy : remedies_.repository(location, seen);
     add(Severity::error, code, location.ref, one_line(seen.problem), one_line(remedy));
-  }
-
-  std::string problem_remedy(const crd::Location& location, const SeenRepository& seen) const {
-    if (seen.problem_kind == ErrorKind::no_repository) {
-      return command("init " + location.ref.name, location.ref);
-    }
-    const bool in_cluster = !fleet_.without_cluster;
-    const std::string of_secret = in_cluster ? of_its_secret(location, seen) : "";
-    if (!of_secret.empty()) return of_secret;
-    if (in_cluster && seen.problem_kind == ErrorKind::denied) {
-      return examine_command(location, " --print iam");
-    }
-    if (!seen.remedy.empty()) return seen.remedy;
-    return in_cluster ? examine_command(location) : "";
-  }
-
-  // The command for what is wrong with the Secret; empty where it is not to blame.
-  static std::string of_its_secret(const crd::Location& location, const SeenRepository& seen) {
-    Keys keys;
-    if (seen.problem_kind == ErrorKind::denied) keys = refused_keys(seen);
-    if (seen.problem_kind == ErrorKind::wrong_password) keys = {"restic_repo_password"};
-    if (seen.problem_kind == ErrorKind::not_found) keys = missing_keys(seen);
-    if (keys.empty()) return "";
-    const bool there = !seen.secret_keys.empty();
-    return there ? secret_patch_command(location, keys)
-                 : secret_command(location.ref.name_space, location.credentials, keys);
-  }
-
-  // Tries everything that the location is needed for, and says what is in the way.
-  std::string examine_command(const crd::Location& location, const std::string& flags = "") const {
-    for (const crd::Policy& policy : fleet_.policies) {
-      const SeenLocation* its = location_of(fleet_, policy);
-      if (its == nullptr || its->location.ref.name != location.ref.name ||
-          its->location.ref.name_space != location.ref.name_space) {
-        continue;
-      }
-      return command("doctor " + policy.ref.name + flags, policy.ref);
-    }
-    return of_location("check", location.ref);
   }
 
   void judge_location(const SeenLocation& seen) {
@@ -353,12 +224,12 @@ class Judge {
     if (!location.prune_failure.empty()) {
       add(Severity::warning, "prune-failing", location.ref,
           "a prune after a backup failed: " + one_line(location.prune_failure),
-          of_location("prune", location.ref));
+          remedies_.of_location("prune", location.ref));
     }
     if (location.last_check && location.last_check->damaged) {
       add(Severity::error, "repository-damaged", location.ref,
           "the last check found damage: `check` again names what mends it",
-          of_location("check", location.ref));
+          remedies_.of_location("check", location.ref));
     }
     if (opened) judge_repository(*seen.repository, location.ref);
     health_.locations.push_back(std::move(health));
@@ -367,9 +238,9 @@ class Judge {
   // What the repository says goes before what the status says, where it could be asked.
   void judge_init(const SeenLocation& seen, const std::string& init_status, bool opened) {
     const crd::Location& location = seen.location;
-    const std::string init = command("init " + location.ref.name, location.ref);
+    const std::string init = remedies_.command("init " + location.ref.name, location.ref);
     const std::string init_if_needed =
-        command("init " + location.ref.name + " --if-needed", location.ref);
+        remedies_.command("init " + location.ref.name + " --if-needed", location.ref);
     const bool failed = init_status == "Failed";
     const bool none_yet = init_status != "Completed" && seen.repository && !opened &&
                           seen.repository->problem_kind == ErrorKind::no_repository;
@@ -398,20 +269,20 @@ class Judge {
     if (seen.keys == 1) {
       add(Severity::info, "single-key", ref,
           "one password only opens the repository: if it is lost, so are the backups",
-          of_location("key add", ref));
+          remedies_.of_location("key add", ref));
     }
     if (seen.stale_locks > 0) {
       add(Severity::warning, "stale-lock", ref,
           fmt::format("{} lock{} of somebody who is gone", seen.stale_locks,
                       seen.stale_locks == 1 ? "" : "s"),
-          of_location("unlock", ref));
+          remedies_.of_location("unlock", ref));
     }
     if (!seen.exclusive_lock.empty()) {
       add(Severity::info, "locked", ref,
           fmt::format("{} has locked the repository for itself: backups wait until that ends; "
                       "if it never does, add --remove-all",
                       seen.exclusive_lock),
-          of_location("unlock", ref));
+          remedies_.of_location("unlock", ref));
     }
   }
 
@@ -422,28 +293,7 @@ class Judge {
     const std::int64_t keep = std::max<std::int64_t>(policy.retain_num_backups, 1);
     if (static_cast<std::int64_t>(*count) <= keep + kRetentionSlack) return;
     add(Severity::warning, "retention-behind", policy.ref,
-        fmt::format("{} snapshots, and {} are to be kept", *count, keep), backup_command(policy));
-  }
-
-  // Somebody else's CronJob is not replaced by ours for that.
-  std::string schedule_command(const crd::Policy& policy, const SeenSchedule& seen) const {
-    if (!seen.foreign) return command("schedule " + policy.ref.name, policy.ref);
-    const Json spec = {{"schedule", policy.schedule}, {"suspend", policy.suspend}};
-    return patch_command(policy.ref.name_space, "cronjob " + seen.cron_job, spec);
-  }
-
-  static std::string patch_command(const std::string& name_space, const std::string& object,
-                                   const Json& spec) {
-    return fmt::format("kubectl -n {} patch {} --type merge -p {}", name_space, object,
-                       shell_word(Json({{"spec", spec}}).dump()));
-  }
-
-  // That of another policy's CronJob of ours; else whoever types it has to know.
-  std::string image_for(const crd::Policy& policy) const {
-    for (const SeenSchedule& seen : fleet_.schedules) {
-      if (seen.name_space == policy.ref.name_space && !seen.image.empty()) return seen.image;
-    }
-    return "IMAGE";
+        fmt::format("{} snapshots, and {} are to be kept", *count, keep), remedies_.backup(policy));
   }
 
   void judge_schedule(const crd::Policy& policy) {
@@ -455,13 +305,12 @@ class Judge {
       if (!is_its || seen.drift.empty()) continue;
       add(Severity::warning, "schedule-differs", policy.ref,
           "its CronJob is not as the policy says: " + join(seen.drift, ", "),
-          schedule_command(policy, seen));
+          remedies_.schedule(policy, seen));
     }
     if (!fleet_.schedules_known || scheduled || policy.suspend) return;
     add(Severity::info, "not-scheduled", policy.ref,
         "no CronJob takes its backups: nobody does, unless something outside the cluster",
-        command("schedule " + policy.ref.name + " --image " + shell_word(image_for(policy)),
-                policy.ref));
+        remedies_.first_schedule(policy));
   }
 
   void judge_policy(const crd::Policy& policy) {
@@ -469,16 +318,17 @@ class Judge {
     if (location_of(fleet_, policy) == nullptr) {
       add(Severity::error, "no-location", policy.ref,
           fmt::format("its destination, backuplocation \"{}\", does not exist", policy.destination),
-          command("location create " + policy.destination + " --url URL --bucket BUCKET",
-                  policy.ref));
+          remedies_.command(
+              "location create " + shell_word(policy.destination) + " --url URL --bucket BUCKET",
+              policy.ref));
     }
     if (health.backup_status == "Failed") {
       add(Severity::error, "backup-failed", policy.ref, failure_text(policy, health),
-          backup_command(policy));
+          remedies_.backup(policy));
     }
     if (policy.suspend) {
       add(Severity::warning, "suspended", policy.ref, "backups are suspended",
-          command("resume " + policy.ref.name, policy.ref));
+          remedies_.command("resume " + policy.ref.name, policy.ref));
     }
     judge_schedule(policy);
     judge_age(policy, health);
@@ -490,7 +340,7 @@ class Judge {
       const std::size_t line = std::min(text.find('\n'), text.size());
       add(Severity::warning, "retention-failing", policy.ref,
           "older backups are not removed: " + one_line(text.substr(0, line)),
-          in_namespace(one_line(text.substr(line)), policy.ref));
+          remedies_.in_namespace(one_line(text.substr(line)), policy.ref));
     }
     judge_retention(policy);
     health_.policies.push_back(std::move(health));
@@ -512,12 +362,12 @@ class Judge {
       add(Severity::warning, "backup-small", policy.ref,
           fmt::format("last good backup has {} only, less than any API server's database: {}",
                       human_size(size), question),
-          backup_command(policy));
+          remedies_.backup(policy));
     } else if (size < health.largest_before / 2) {
       add(Severity::warning, "backup-shrunk", policy.ref,
           fmt::format("last good backup has {}, one shortly before it had {}: {}", human_size(size),
                       human_size(health.largest_before), question),
-          backup_command(policy));
+          remedies_.backup(policy));
     }
   }
 
@@ -539,21 +389,14 @@ class Judge {
           fmt::format("the last backup is of etcd {}, others are of etcd {}: old ones stay until "
                       "that is said to be meant",
                       newest.etcd, (*other)->etcd),
-          backup_command(policy, " --adopt"));
+          remedies_.backup(policy, " --adopt"));
     }
     if (newest.secrets_unreadable) {
       add(Severity::warning, "secrets-unreadable", policy.ref,
           "the API server encrypts Secrets, and the last backup has no certificates and keys to "
           "read them with: set spec.certsDir to the folder that has them",
-          certificates_command(policy));
+          remedies_.certificates(policy));
     }
-  }
-
-  std::string certificates_command(const crd::Policy& policy) const {
-    const std::string backup = backup_command(policy);
-    if (fleet_.without_cluster || !policy.certs_dir.empty()) return backup;
-    return patch_command(policy.ref.name_space, policy.ref.display(), {{"certsDir", "DIR"}}) +
-           " && " + backup;
   }
 
   // Those of etcd's client, and of the last backup.
@@ -564,7 +407,7 @@ class Judge {
     for (const SeenProblem& problem : fleet_.etcd_problems) {
       if (!is_own(problem)) continue;
       add(Severity::error, "etcd-credentials", policy.ref, one_line(problem.text),
-          etcd_secret_command(policy));
+          Remedies::etcd_secret(policy));
     }
     for (const SeenCertificate& seen : fleet_.certificates) {
       if (is_own(seen)) judge_certificate(policy, seen);
@@ -584,7 +427,7 @@ class Judge {
     add(stops_backups ? Severity::error : Severity::warning,
         expired ? "certificate-expired" : "certificate-expires", policy.ref,
         fmt::format("{} {}: renew it", where, when),
-        seen.in_backup ? backup_command(policy) : etcd_secret_command(policy));
+        seen.in_backup ? remedies_.backup(policy) : Remedies::etcd_secret(policy));
   }
 
   void judge_age(const crd::Policy& policy, PolicyHealth& health) {
@@ -595,12 +438,12 @@ class Judge {
     } catch (const Error& error) {
       add(Severity::error, "bad-schedule", policy.ref,
           fmt::format("{}: {}", error.what(), error.hint()),
-          edit_command(policy.ref.name_space, policy.ref.display()));
+          remedies_.edit(policy.ref.name_space, policy.ref.display()));
     }
     if (schedule && !policy.suspend) health.next_due = schedule->next_after(fleet_.now);
     if (!health.last_good) {
       add(Severity::error, "never-backed-up", policy.ref, "no backup has ever succeeded",
-          backup_command(policy));
+          remedies_.backup(policy));
       return;
     }
     if (fleet_.max_age) {
@@ -612,7 +455,7 @@ class Judge {
     if (!health.late_after || fleet_.now <= *health.late_after) return;
     add(Severity::error, "backup-late", policy.ref,
         fmt::format("last good backup is {} old", age_text(fleet_.now, *health.last_good)),
-        backup_command(policy));
+        remedies_.backup(policy));
   }
 
   // Only where a repository was looked into can records and snapshots be compared.
@@ -643,7 +486,7 @@ class Judge {
       }
       add(Severity::error, "record-without-snapshot", record.ref,
           fmt::format("snapshot {} is not in the repository", record.snapshot_id),
-          of_location("sync", seen.location.ref));
+          remedies_.of_location("sync", seen.location.ref));
     }
     for (const SeenSnapshot& snapshot : snapshots) {
       if (snapshot.policy.empty()) continue;  // somebody else's
@@ -651,11 +494,12 @@ class Judge {
       add(Severity::warning, "snapshot-without-record", seen.location.ref,
           fmt::format("snapshot {} of policy {} has no record", snapshot.id.substr(0, 8),
                       snapshot.policy),
-          of_location("sync", seen.location.ref));
+          remedies_.of_location("sync", seen.location.ref));
     }
   }
 
   const Fleet& fleet_;
+  const Remedies remedies_;
   Health health_;
 };
 

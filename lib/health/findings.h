@@ -64,9 +64,6 @@ struct Health {
 std::optional<std::string> clock_fault(const std::string& whose,
                                        const std::optional<std::chrono::seconds>& offset);
 
-// And what mends that.
-inline constexpr char kSetClock[] = "timedatectl set-ntp true";
-
 // Judges what was seen. Pure: the time is the fleet's.
 Health judge(const Fleet& fleet);
 

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "health/findings.h"
+#include "health/remedies.h"
 #include "workflow/access.h"
 #include "workflow/certificates.h"
 #include "workflow/database.h"
@@ -130,9 +131,9 @@ class Doctor {
   }
 
  private:
-  void add(Verdict verdict, const std::string& code, const std::string& object,
+  void add(Grade grade, const std::string& code, const std::string& object,
            const std::string& message, const std::string& remedy = "") {
-    report_.examined.push_back({verdict, code, object, message, remedy});
+    report_.examined.push_back({grade, code, object, message, remedy});
   }
 
   // Notes what `work` says of its success, or why it failed. True: it did not.
@@ -140,11 +141,11 @@ class Doctor {
                const std::function<std::string(const Call&)>& work) {
     try {
       const std::string message = work(call_.within(kPatience));
-      add(Verdict::good, code, object, message);
+      add(Grade::good, code, object, message);
       return true;
     } catch (const Error& error) {
       call_.require_live();
-      add(Verdict::error, code, object, error.what(), remedy_of(error, object));
+      add(Grade::error, code, object, error.what(), remedy_of(error, object));
       return false;
     }
   }
@@ -205,7 +206,7 @@ class Doctor {
   bool is_granted(const cluster::Permission& permission, const std::string& remedy) {
     if (s_.cluster.may(permission, call_.within(kPatience)).value_or(true)) return true;
     const bool needed = is_needed(permission);
-    add(needed ? Verdict::error : Verdict::warning, "rbac", "apiserver",
+    add(needed ? Grade::error : Grade::warning, "rbac", "apiserver",
         fmt::format("may not {}: {}", display(permission),
                     needed ? "no backup is possible"
                            : "a backup is taken without it, and says what is missing"),
@@ -295,12 +296,12 @@ class Doctor {
     const std::string object = "secret/" + policy_.etcd_creds;
     const SeenKeys keys = survey_keys(s_, policy_, call_.within(kPatience));
     for (const health::SeenProblem& problem : keys.problems) {
-      add(Verdict::error, "etcd-credentials", object, problem.text);
+      add(Grade::error, "etcd-credentials", object, problem.text);
     }
     for (const health::SeenCertificate& seen : keys.certificates) {
       const auto left = std::chrono::floor<seconds>(seen.not_after - s_.clock.now());
       const bool expired = left < seconds(0);
-      add(expired ? Verdict::error : Verdict::good, "etcd-certificate", object,
+      add(expired ? Grade::error : Grade::good, "etcd-certificate", object,
           expired ? seen.name + " has expired"
                   : fmt::format("{} is good for {}", seen.name, human_duration(left)),
           expired ? "renew it, and put it into the Secret" : "");
@@ -320,20 +321,20 @@ class Doctor {
 
   void examine_member(const etcd::Status& status, const std::string& object) {
     if (status.leader == 0) {
-      add(Verdict::warning, "etcd-leader", object,
+      add(Grade::warning, "etcd-leader", object,
           "it has no leader: what it holds may be old, and nobody can write",
           "etcdctl endpoint status --cluster shows the members");
     } else {
-      add(Verdict::good, "etcd-leader", object, "it has a leader");
+      add(Grade::good, "etcd-leader", object, "it has a leader");
     }
     for (const std::string& text : status.errors) {
-      add(Verdict::warning, "etcd-alarm", object, text, "etcdctl alarm list");
+      add(Grade::warning, "etcd-alarm", object, text, "etcdctl alarm list");
     }
-    if (status.errors.empty()) add(Verdict::good, "etcd-alarm", object, "no alarm is raised");
+    if (status.errors.empty()) add(Grade::good, "etcd-alarm", object, "no alarm is raised");
     const bool told = status.db_size_quota > 0;
     const std::int64_t quota = told ? status.db_size_quota : kDefaultQuota;
     const bool nearly_full = status.db_size > quota / 100 * kQuotaPercent;
-    add(nearly_full ? Verdict::warning : Verdict::good, "etcd-quota", object,
+    add(nearly_full ? Grade::warning : Grade::good, "etcd-quota", object,
         fmt::format("its database has {} of {}, {}; {} are in use",
                     human_size(unsigned_of(status.db_size)), human_size(unsigned_of(quota)),
                     told ? "its quota" : "the default quota",
@@ -344,7 +345,7 @@ class Doctor {
   void examine_folder() {
     const std::string object = policy_.ref.display();
     if (policy_.certs_dir.empty()) {
-      add(Verdict::warning, "certificates", object,
+      add(Grade::warning, "certificates", object,
           "spec.certsDir is empty: the cluster's certificates are in no backup",
           "name their folder there, as in /etc/kubernetes/pki");
       return;
@@ -359,10 +360,10 @@ class Doctor {
                      const std::optional<seconds>& offset) {
     if (!offset) return;
     if (const auto fault = health::clock_fault(whose, offset)) {
-      add(Verdict::warning, code, object, *fault, health::kSetClock);
+      add(Grade::warning, code, object, *fault, health::kSetClock);
       return;
     }
-    add(Verdict::good, code, object, whose + " and this machine's agree");
+    add(Grade::good, code, object, whose + " and this machine's agree");
   }
 
   // Packs that the store cannot take at once wait in a file.
@@ -395,13 +396,13 @@ class Doctor {
 
 }  // namespace
 
-const char* to_string(Verdict verdict) {
-  switch (verdict) {
-  case Verdict::good:
+const char* to_string(Grade grade) {
+  switch (grade) {
+  case Grade::good:
     return "good";
-  case Verdict::warning:
+  case Grade::warning:
     return "warning";
-  case Verdict::error:
+  case Grade::error:
     return "error";
   }
   return "error";

@@ -10,13 +10,13 @@
 namespace kubedr::workflow {
 
 // warning: backups go on without it, or for now.
-enum class Verdict { good, warning, error };
+enum class Grade { good, warning, error };
 
-const char* to_string(Verdict verdict);
+const char* to_string(Grade grade);
 
 // One thing that was tried.
 struct Examined {
-  Verdict verdict = Verdict::good;
+  Grade grade = Grade::good;
   std::string code;    // stable, for scripts: "s3-delete"
   std::string object;  // "backuplocation/minio"
   std::string message;
