@@ -1,3 +1,5 @@
+#include "workflow/stats.h"
+
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
@@ -9,8 +11,6 @@
 #include "cmd/flags.h"
 #include "cmd/print.h"
 #include "cmd/wire.h"
-#include "workflow/browse.h"
-#include "workflow/count.h"
 
 namespace kubedr::cmd {
 namespace {
@@ -65,9 +65,10 @@ Json result_json(const workflow::StatsReport& report, const workflow::SnapshotFi
 std::string result_text(const workflow::StatsReport& report, const workflow::SnapshotFilter& filter,
                         const Context& context) {
   const std::uint64_t taken = taken_bytes(report, filter);
-  std::string text = fmt::format("{}: {} snapshots of {} in {} ({:.1f}x)", report.repository_url,
-                                 report.snapshots, human_size(report.restore_bytes),
-                                 human_size(taken), ratio(report.restore_bytes, taken));
+  std::string text =
+      fmt::format("{}: {} of {} in {} ({:.1f}x)", report.repository_url,
+                  number_of(report.snapshots, "snapshot"), human_size(report.restore_bytes),
+                  human_size(taken), ratio(report.restore_bytes, taken));
   if (filter.empty()) text += fmt::format(", {} of it unused", human_size(report.unused_bytes));
   text += "\n\n";
   Table table({"POLICY", "SNAPSHOTS", "LAST", "RESTORE SIZE", "STORED", "OWN", "GROWTH/DAY"});
@@ -80,35 +81,34 @@ std::string result_text(const workflow::StatsReport& report, const workflow::Sna
   return text + table.text(!context.flags.no_headers);
 }
 
-workflow::CountMode mode_of(const std::string& name) {
-  if (name == "files-by-contents") return workflow::CountMode::files_by_contents;
-  if (name == "blobs-per-file") return workflow::CountMode::blobs_per_file;
-  if (name == "raw-data") return workflow::CountMode::raw_data;
-  return workflow::CountMode::restore_size;
+workflow::StatsMode mode_of(const std::string& name) {
+  if (name == "files-by-contents") return workflow::StatsMode::files_by_contents;
+  if (name == "blobs-per-file") return workflow::StatsMode::blobs_per_file;
+  if (name == "raw-data") return workflow::StatsMode::raw_data;
+  return workflow::StatsMode::restore_size;
 }
 
 // restic's three, of raw data that can be compressed.
 struct Compression {
-  explicit Compression(const workflow::Counted& counted)
-      : ratio(cmd::ratio(counted.compressed_uncompressed_bytes, counted.compressed_bytes)),
-        progress(100 *
-                 cmd::ratio(counted.compressed_uncompressed_bytes, counted.uncompressed_bytes)),
-        space_saving(100 - 100 * cmd::ratio(counted.bytes, counted.uncompressed_bytes)) {}
+  explicit Compression(const workflow::ModeStats& stats)
+      : ratio(cmd::ratio(stats.compressed_uncompressed_bytes, stats.compressed_bytes)),
+        progress(100 * cmd::ratio(stats.compressed_uncompressed_bytes, stats.uncompressed_bytes)),
+        space_saving(100 - 100 * cmd::ratio(stats.bytes, stats.uncompressed_bytes)) {}
 
   double ratio;
   double progress;      // percent of the bytes that are in compressed blobs
   double space_saving;  // percent
 };
 
-Json counted_json(const workflow::Counted& counted, const std::string& mode) {
+Json mode_json(const workflow::ModeStats& stats, const std::string& mode) {
   Json json = {{"mode", mode},
-               {"snapshotsCount", counted.snapshots},
-               {"totalFileCount", counted.files},
-               {"totalBlobCount", counted.blobs},
-               {"totalSize", counted.bytes}};
-  if (counted.uncompressed_bytes == 0) return json;
-  const Compression compression(counted);
-  json["totalUncompressedSize"] = counted.uncompressed_bytes;
+               {"snapshotsCount", stats.snapshots},
+               {"totalFileCount", stats.files},
+               {"totalBlobCount", stats.blobs},
+               {"totalSize", stats.bytes}};
+  if (stats.uncompressed_bytes == 0) return json;
+  const Compression compression(stats);
+  json["totalUncompressedSize"] = stats.uncompressed_bytes;
   json["compressionProgress"] = compression.progress;
   json["compressionRatio"] = compression.ratio;
   json["compressionSpaceSaving"] = compression.space_saving;
@@ -116,20 +116,20 @@ Json counted_json(const workflow::Counted& counted, const std::string& mode) {
 }
 
 // As restic writes it, which leaves out what is 0.
-std::string counted_text(const workflow::Counted& counted, const std::string& mode) {
+std::string mode_text(const workflow::ModeStats& stats, const std::string& mode) {
   std::string text = fmt::format("Stats in {} mode:\n", mode);
   const auto line = [&](const char* what, const std::string& value) {
     text += fmt::format("{:>24}:  {}\n", what, value);
   };
-  line("Snapshots processed", std::to_string(counted.snapshots));
-  if (counted.blobs > 0) line("Total Blob Count", std::to_string(counted.blobs));
-  if (counted.files > 0) line("Total File Count", std::to_string(counted.files));
-  if (counted.uncompressed_bytes > 0) {
-    line("Total Uncompressed Size", human_size(counted.uncompressed_bytes));
+  line("Snapshots processed", std::to_string(stats.snapshots));
+  if (stats.blobs > 0) line("Total Blob Count", std::to_string(stats.blobs));
+  if (stats.files > 0) line("Total File Count", std::to_string(stats.files));
+  if (stats.uncompressed_bytes > 0) {
+    line("Total Uncompressed Size", human_size(stats.uncompressed_bytes));
   }
-  line("Total Size", human_size(counted.bytes));
-  if (counted.uncompressed_bytes == 0) return text;
-  const Compression compression(counted);
+  line("Total Size", human_size(stats.bytes));
+  if (stats.uncompressed_bytes == 0) return text;
+  const Compression compression(stats);
   line("Compression Progress", fmt::format("{:.2f}%", compression.progress));
   if (compression.ratio > 0) line("Compression Ratio", fmt::format("{:.2f}x", compression.ratio));
   line("Compression Space Saving", fmt::format("{:.2f}%", compression.space_saving));
@@ -140,11 +140,11 @@ int run(const Arguments& arguments, const Context& context) {
   const workflow::SnapshotFilter filter = filter_of(arguments.filter);
   const Wired wired(context);
   if (!arguments.mode.empty()) {
-    const workflow::Counted counted = workflow::count(wired.services(), arguments.whose, filter,
-                                                      mode_of(arguments.mode), context.call);
+    const workflow::ModeStats stats = workflow::stats_in_mode(
+        wired.services(), arguments.whose, filter, mode_of(arguments.mode), context.call);
     context.print(context.as_document()
-                      ? document(counted_json(counted, arguments.mode), context.flags.output)
-                      : counted_text(counted, arguments.mode));
+                      ? document(mode_json(stats, arguments.mode), context.flags.output)
+                      : mode_text(stats, arguments.mode));
     return 0;
   }
   const workflow::StatsReport report =

@@ -3,20 +3,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
-#include <set>
+#include <optional>
 #include <span>
-#include <unordered_map>
-#include <utility>
 
 #include "base/error.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "repo/content_reader.h"
 #include "repo/walk.h"
 #include "workflow/open.h"
-#include "workflow/steps.h"
 #include "workflow/tar.h"
 
 namespace kubedr::workflow {
@@ -70,64 +65,6 @@ bool is_listed(const std::string& path, const std::string& wanted, bool recursiv
   const std::string folder = wanted == "/" ? wanted : wanted + "/";
   return path.starts_with(folder) &&
          (recursive || path.find('/', folder.size()) == std::string::npos);
-}
-
-// Bytes of blobs, as they are and as they are stored.
-struct Weight {
-  std::uint64_t plain = 0;
-  std::uint64_t stored = 0;
-};
-
-Weight weigh(const repo::Index& index, const repo::BlobSet& blobs) {
-  Weight weight;
-  for (const repo::BlobHandle& blob : blobs) {
-    const std::optional<repo::Index::Place> place = index.find(blob);
-    if (!place) continue;
-    weight.stored += place->entry.length;
-    weight.plain += place->entry.plain_size();
-  }
-  return weight;
-}
-
-std::string policy_path(const ListedSnapshot& listed) {
-  if (listed.policy.empty()) return "";
-  return listed.name_space.empty() ? listed.policy : listed.name_space + "/" + listed.policy;
-}
-
-// Of what find_used_blobs has named, or will.
-void pass_over(const std::string& /*problem*/) {}
-
-// restic before 0.17, and so operator mode, stores no summary: then the tree tells.
-std::uint64_t size_of(const repo::Repository& repository, const repo::Index& index,
-                      const repo::Snapshot& snapshot, const Call& call) {
-  if (snapshot.summary) return snapshot.summary->total_bytes_processed;
-  std::uint64_t bytes = 0;
-  repo::walk_tree(
-      repository, index, snapshot.tree,
-      [&](const std::string&, const repo::Node& node) {
-        if (node.type == repo::NodeType::file) bytes += node.size;
-      },
-      call, pass_over);
-  return bytes;
-}
-
-// What the snapshots behind the first one added, in bytes as stored; nullopt where one of them does
-// not say.
-std::optional<std::uint64_t> added_by_summaries(const std::vector<const ListedSnapshot*>& members) {
-  std::uint64_t added = 0;
-  for (std::size_t i = 1; i < members.size(); ++i) {
-    const auto& summary = members[i]->saved.snapshot.summary;
-    if (!summary) return std::nullopt;
-    added += summary->data_added_packed;
-  }
-  return added;
-}
-
-std::uint64_t growth_of(const std::vector<const ListedSnapshot*>& members, std::uint64_t added) {
-  const auto span = members.back()->saved.snapshot.time - members.front()->saved.snapshot.time;
-  if (span < std::chrono::hours(1)) return 0;  // too short to tell
-  const double days = std::chrono::duration<double, std::ratio<86'400>>(span).count();
-  return static_cast<std::uint64_t>(static_cast<double>(added) / days);
 }
 
 using Write = std::function<void(ByteView bytes)>;
@@ -236,138 +173,6 @@ void dump(const Services& services, const SnapshotChoice& choice, const std::str
     throw Error(ErrorKind::usage, printable(wanted) + ": is neither a file nor a folder",
                 "`ls` shows what the snapshot holds");
   }
-}
-
-namespace {
-
-// What snapshots hold, for whom, and what of it is nobody else's.
-class StatsCount {
- public:
-  StatsCount(const repo::Repository& repository, const repo::Index& index, const Call& call)
-      : repository_(repository), index_(index), call_(call) {}
-
-  // In the order of their times.
-  void add(const ListedSnapshot& listed) {
-    Policy& policy = policies_[policy_path(listed)];
-    policy.snapshots.push_back(&listed);
-    policy.newest_bytes = size_of(repository_, index_, listed.saved.snapshot, call_);
-    restore_bytes_ += policy.newest_bytes;
-    ++snapshots_;
-  }
-
-  // One that was not asked for: what it needs is no waste all the same.
-  void pass(const ListedSnapshot& listed) { others_.push_back(listed.saved.snapshot.tree); }
-
-  void fill(StatsReport& report) {
-    find_owners(report);
-    report.snapshots = snapshots_;
-    report.restore_bytes = restore_bytes_;
-    for (auto& [name, policy] : policies_) report.policies.push_back(count(name, policy));
-    index_.each([&](const repo::Index::Place& place) {
-      if (owners_.count(place.entry.blob) == 0) report.unused_bytes += place.entry.length;
-    });
-  }
-
- private:
-  struct Policy {
-    std::vector<const ListedSnapshot*> snapshots;
-    std::uint64_t newest_bytes = 0;
-    repo::BlobSet used;
-  };
-
-  repo::BlobSet used_by(const std::vector<repo::BlobId>& roots) const {
-    return repo::find_used_blobs(
-        repository_, index_, roots, [](const repo::TreeProblem& met) { log::warn("{}", met.text); },
-        call_);
-  }
-
-  void find_owners(StatsReport& report) {
-    for (auto& [name, policy] : policies_) {
-      std::vector<repo::BlobId> roots;
-      for (const ListedSnapshot* listed : policy.snapshots) {
-        roots.push_back(listed->saved.snapshot.tree);
-      }
-      policy.used = used_by(roots);
-      for (const repo::BlobHandle& blob : policy.used) ++owners_[blob];
-    }
-    repo::BlobSet wanted;
-    for (const auto& [blob, owners] : owners_) wanted.insert(blob);
-    const Weight all = weigh(index_, wanted);
-    report.plain_bytes = all.plain;
-    report.stored_bytes = all.stored;
-    for (const repo::BlobHandle& blob : used_by(others_)) ++owners_[blob];
-  }
-
-  PolicyStats count(const std::string& name, Policy& policy) const {
-    PolicyStats stats;
-    stats.policy = name;
-    stats.snapshots = policy.snapshots.size();
-    stats.first = policy.snapshots.front()->saved.snapshot.time;
-    stats.last = policy.snapshots.back()->saved.snapshot.time;
-    stats.restore_bytes = policy.newest_bytes;
-    const Weight own = weigh(index_, policy.used);
-    stats.unique_bytes = own.plain;
-    stats.stored_bytes = own.stored;
-    stats.growth_per_day = growth_of(policy.snapshots, added_by(policy, own.stored));
-    std::erase_if(policy.used, [&](const repo::BlobHandle& blob) { return owners_.at(blob) > 1; });
-    stats.exclusive_bytes = weigh(index_, policy.used).stored;
-    return stats;
-  }
-
-  // Stored since the first snapshot.
-  std::uint64_t added_by(const Policy& policy, std::uint64_t stored) const {
-    if (const std::optional<std::uint64_t> added = added_by_summaries(policy.snapshots)) {
-      return *added;
-    }
-    const repo::BlobSet first = repo::find_used_blobs(
-        repository_, index_, {policy.snapshots.front()->saved.snapshot.tree},
-        [](const repo::TreeProblem&) {}, call_);
-    return stored - weigh(index_, first).stored;
-  }
-
-  const repo::Repository& repository_;
-  const repo::Index& index_;
-  const Call& call_;
-  std::map<std::string, Policy> policies_;
-  std::vector<repo::BlobId> others_;
-  std::unordered_map<repo::BlobHandle, int, repo::BlobHandleHash> owners_;
-  std::uint64_t snapshots_ = 0;
-  std::uint64_t restore_bytes_ = 0;
-};
-
-}  // namespace
-
-StatsReport stats(const Services& services, const Whose& whose, const SnapshotFilter& filter,
-                  const Call& call) {
-  const crd::Location location = location_for(services, whose.location, whose.policy, call);
-  const std::vector<crd::Record> records = services.cluster.records(call).items;
-  OpenedRepository opened = open_repository(services, location, call);
-  repo::Lock lock = lock_for_reading(services, opened.repository, call);
-  const Call& held = lock.scope();
-  const repo::Index index = load_index_to_read(opened, lock, held);
-  const std::vector<ListedSnapshot> snapshots =
-      join_snapshots(opened.repository.snapshots(held), records, location.ref.name, {});
-
-  StatsCount count(opened.repository, index, held);
-  for (const ListedSnapshot& listed : snapshots) {
-    if (filter.matches(listed.saved.snapshot)) {
-      count.add(listed);
-    } else {
-      count.pass(listed);
-    }
-  }
-  StatsReport report;
-  report.repository_url = opened.store->location();
-  report.blobs = index.blobs();
-  count.fill(report);
-  opened.store->list(
-      storage::FileKind::pack,
-      [&](const storage::FileInfo& info) {
-        ++report.packs;
-        report.pack_bytes += info.size;
-      },
-      held);
-  return report;
 }
 
 }  // namespace kubedr::workflow

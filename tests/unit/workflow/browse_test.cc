@@ -11,8 +11,6 @@ using kubedr::workflow::test::BareRepository;
 
 namespace {
 
-constexpr std::uint64_t kPage = 16 * 1024;
-
 // A snapshot of files "a/b/db", "a/file" and "ab", each with its name for content.
 void back_up_folders(BareRepository& world) {
   repo::Repository repository = world.open(world.store);
@@ -61,17 +59,4 @@ TEST_CASE("ls: a path brings what is directly in it, and with recursive all that
   CHECK(listed({"/"}, true) == listed({}));
   CHECK(listed({"/a/b/db", "/ab"}) == "/a/b/db /ab ");
   CHECK(listed({"/b"}) == "");
-}
-
-TEST_CASE("stats: snapshots without a summary are measured by their trees") {
-  BareRepository repository;
-  back_up(repository, repository.store, pages(0, 4), day(1));
-  back_up(repository, repository.store, pages(2, 8), day(3));
-  const StatsReport report = stats(repository.services(), {}, {}, repository.call);
-  CHECK(report.restore_bytes == 10 * kPage);
-  REQUIRE(report.policies.size() == 1);
-  CHECK(report.policies[0].restore_bytes == 6 * kPage);
-  // Four pages more in two days; sealed, and with a tree.
-  CHECK(report.policies[0].growth_per_day >= 2 * kPage);
-  CHECK(report.policies[0].growth_per_day < 3 * kPage);
 }

@@ -131,3 +131,23 @@ TEST_CASE("restore: a rehearsal refuses the targets that a restore refuses") {
   repository.request.target = repository.folder / "full/file";
   CHECK(repository.run().starts_with("usage: "));
 }
+
+TEST_CASE("restore: the commands are of the etcd that the database is of") {
+  const auto commands = [](const std::string& version) {
+    etcd::DatabaseInfo info;
+    info.cluster_version = version;
+    return restore_commands("/r/db", info).at(0);
+  };
+  const auto remark = [](const std::string& version) {
+    etcd::DatabaseInfo info;
+    info.cluster_version = version;
+    return restore_remark(info);
+  };
+  const std::string lift = " --bump-revision 1000000000 --mark-compacted";
+  CHECK(commands("3.4.0") == "etcdctl snapshot restore /r/db --data-dir /var/lib/etcd");
+  CHECK(commands("3.6.0") == "etcdutl snapshot restore /r/db --data-dir /var/lib/etcd" + lift);
+  CHECK(commands("") == commands("3.6.0"));
+  CHECK(remark("3.4.0").find("3.4.27") != std::string::npos);
+  CHECK(remark("3.5.0").find("3.5.10") != std::string::npos);
+  CHECK(remark("3.6.0").empty());
+}
