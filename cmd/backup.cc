@@ -135,7 +135,7 @@ std::string result_text(const workflow::BackupReport& report) {
   if (report.etcd_revision != 0) text += fmt::format(", etcd revision {}", report.etcd_revision);
   text += '\n';
   if (const std::size_t removed = report.retention.removed.size(); removed > 0) {
-    text += fmt::format("  {} older backup{} removed\n", removed, removed == 1 ? "" : "s");
+    text += "  " + number_of(removed, "older backup") + " removed\n";
   }
   return text;
 }
@@ -170,7 +170,7 @@ workflow::BackupReport back_up(const Arguments& arguments, const Wired& wired,
     return report;
   } catch (const Error&) {
     if (tell) deliver_after_backup(arguments.metrics, wired, context, steps);
-    context.remark(describe(steps.failed()));
+    context.show(describe(steps.failed()));
     throw;
   }
 }
@@ -205,7 +205,10 @@ Json job_json(const workflow::InClusterReport& report) {
 int code_of(const workflow::InClusterReport& report) {
   constexpr int kLastOfOurs = 22;
   if (!report.exit_code) return 0;
-  return *report.exit_code <= kLastOfOurs ? *report.exit_code : exit_code(ErrorKind::failed);
+  const int code = *report.exit_code;
+  const bool is_ours = code <= kLastOfOurs || code == exit_code(ErrorKind::interrupted) ||
+                       code == exit_code(ErrorKind::terminated);
+  return is_ours ? code : exit_code(ErrorKind::failed);
 }
 
 int run_in_cluster(const Arguments& arguments, const Context& context) {
@@ -265,7 +268,7 @@ int run(Arguments arguments, const Context& context) {
   context.print_committed(result, "kubectl kubedr snapshots lists it", report.failed_steps);
   if (!context.as_document()) context.remark(describe_not_written(not_written));
   context.remark(retention_remark(report.retention));
-  context.remark(describe(report.failed_steps));
+  context.show(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }
 

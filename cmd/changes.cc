@@ -23,7 +23,7 @@ int print_objects(const char* what, const std::vector<std::string>& objects,
     }
     context.print(text);
   }
-  context.remark(describe(failed_steps));
+  context.show(describe(failed_steps));
   return failed_steps.empty() ? 0 : 3;
 }
 

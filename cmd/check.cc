@@ -65,8 +65,8 @@ std::string problems_text(const std::vector<repo::Problem>& problems) {
 std::string result_text(const workflow::CheckedRepository& checked) {
   const repo::CheckReport& report = checked.report;
   std::string text = problems_text(report.problems);
-  text += fmt::format("{}: {} snapshots, {} packs", checked.repository_url, report.snapshots,
-                      report.packs);
+  text += fmt::format("{}: {}, {}", checked.repository_url, number_of(report.snapshots, "snapshot"),
+                      number_of(report.packs, "pack"));
   if (report.packs_read > 0) {
     text += fmt::format(", {} of them read ({})", report.packs_read, human_size(report.bytes_read));
   }
@@ -75,9 +75,9 @@ std::string result_text(const workflow::CheckedRepository& checked) {
     text += fmt::format("snapshot {} cannot be restored in full\n", id.short_hex());
   }
   if (report.errors() == 0) return text + "no errors were found\n";
-  return text + fmt::format("{} error{} found, {} of {} snapshots are whole\n", report.errors(),
-                            report.errors() == 1 ? " was" : "s were", report.whole_snapshots(),
-                            report.snapshots);
+  return text + fmt::format("{} {} found, {} of {} whole\n", number_of(report.errors(), "error"),
+                            report.errors() == 1 ? "was" : "were", report.whole_snapshots(),
+                            number_of(report.snapshots, "snapshot"));
 }
 
 int run(Arguments arguments, const Context& context) {

@@ -7,8 +7,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/text.h"
 
 namespace kubedr::cmd {
+namespace {
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+}  // namespace
 
 bool Context::print(const std::string& text) const {
   errno = 0;
@@ -62,10 +68,10 @@ void Context::show(const std::string& text) const {
 }
 
 Secret read_secret(const std::string& file) {
-  Bytes bytes = read_file(file, limits::kSecretBytes);
-  Secret secret = Secret(as_text(bytes)).trimmed();
-  wipe(bytes.data(), bytes.size());
-  return secret;
+  const WipedBytes read(read_file(file, limits::kSecretBytes));
+  std::string_view text = as_text(read.bytes);
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  return Secret(trim(text));
 }
 
 }  // namespace kubedr::cmd

@@ -55,7 +55,8 @@ struct Context {
   void show(const std::string& text) const;
 };
 
-// A password or key from a file, as restic reads it: a newline at the end is no part of it.
+// A password or key from a file, as restic reads it: white space around it is no part of it, nor is
+// a byte order mark before it.
 //
 // errors   not_found, denied
 Secret read_secret(const std::string& file);

@@ -115,8 +115,8 @@ int run(Arguments arguments, const Context& context) {
   bool refused = false;
   const auto agree = [&](const workflow::ForgetPlan& plan) {
     if (ask) context.show(plan_text(plan));
-    refused = !context.confirm(fmt::format("Remove {} snapshot{} and what records them?",
-                                           plan.removed(), plan.removed() == 1 ? "" : "s"));
+    refused = !context.confirm(
+        fmt::format("Remove {} and what records them?", number_of(plan.removed(), "snapshot")));
     return !refused;
   };
   const workflow::ForgetReport report =
@@ -129,10 +129,10 @@ int run(Arguments arguments, const Context& context) {
     if (!ask || report.plan.removed() == 0) context.print(plan_text(report.plan));
     const char* would = request.dry_run ? " would be" : "";
     const std::size_t count = request.dry_run ? report.plan.removed() : report.removed.size();
-    context.print(fmt::format("{} snapshot{}{} removed\n", count, count == 1 ? "" : "s", would));
+    context.print(fmt::format("{}{} removed\n", number_of(count, "snapshot"), would));
     if (report.pruned) context.print(describe(*report.pruned));
   }
-  context.remark(describe(report.failed_steps));
+  context.show(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }
 

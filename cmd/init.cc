@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "cmd/context.h"
 #include "cmd/flags.h"
 #include "cmd/print.h"
@@ -29,15 +30,20 @@ Json result_json(const workflow::InitReport& report, const std::vector<Json>& no
 
 // What somebody needs on the day when only the bucket is left.
 std::string recovery_sheet(const workflow::InitReport& report) {
+  const bool s3 = report.repository_url.starts_with("s3:");
   return fmt::format(
-      "\nKeep this outside the cluster, together with the repository's password and the S3 keys:\n"
-      "  repository   {0}\n"
-      "  key          {1}\n"
-      "  list         RESTIC_PASSWORD_FILE=... kubectl-kubedr --repo {0} snapshots\n"
-      "  restore      RESTIC_PASSWORD_FILE=... kubectl-kubedr --repo {0} restore latest --target "
-      "DIR\n"
+      "\nKeep this outside the cluster, together with the repository's password{0}:\n"
+      "  repository   {1}\n"
+      "  key          {2}\n"
+      "  environment  {3}\n"
+      "  list         kubectl-kubedr --repo {4} snapshots\n"
+      "  restore      kubectl-kubedr --repo {4} restore latest --target DIR\n"
       "Without the password nobody can read these backups, you included.\n",
-      report.repository_url, report.key_id);
+      s3 ? " and the S3 keys" : "", report.repository_url, report.key_id,
+      s3 ? "RESTIC_PASSWORD, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; RESTIC_CACERT for a private "
+           "authority"
+         : "RESTIC_PASSWORD",
+      shell_word(report.repository_url));
 }
 
 std::string result_of(const workflow::InitReport& report, const std::vector<Json>& not_written,
@@ -80,7 +86,7 @@ int run(Arguments arguments, const Context& context) {
   context.print_committed(result_of(report, not_written, context),
                           "kubectl kubedr init --if-needed shows it again", report.failed_steps);
   if (!context.as_document()) context.remark(describe_not_written(not_written));
-  context.remark(describe(report.failed_steps));
+  context.show(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 3;
 }
 

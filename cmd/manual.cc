@@ -37,6 +37,12 @@ constexpr std::array kModes = {
 
 constexpr std::array kEnvironment = {
     Entry{"KUBECONFIG", "Kubeconfig files, as kubectl reads them."},
+    Entry{
+        "KUBERC , KUBECTL_KUBERC",
+        "The kuberc file, and \"false\" for none, as kubectl reads them: it says which credential "
+        "plugins may run."},
+    Entry{"KUBERNETES_SERVICE_HOST , KUBERNETES_SERVICE_PORT",
+          "Set in a pod, which needs no kubeconfig: its service account is used."},
     Entry{"KUBEDR_NAMESPACE", "Namespace of the resources, instead of kubedr-system."},
     Entry{"ETCDCTL_ENDPOINTS , ETCDCTL_CACERT , ETCDCTL_CERT , ETCDCTL_KEY",
           "As etcdctl reads them; they win over the policy, flags over them."},
@@ -49,6 +55,14 @@ constexpr std::array kEnvironment = {
     Entry{"SSL_CERT_FILE , SSL_CERT_DIR",
           "As kubectl and restic read them: a file of certificate authorities, and folders of "
           "them, in place of the system's, where no other is named."},
+    Entry{"HTTPS_PROXY , HTTP_PROXY , NO_PROXY",
+          "As kubectl and restic read them, in capitals or not: the way to the API server and to "
+          "S3. A proxy-url of the kubeconfig wins."},
+    Entry{"MY_POD_NAME",
+          "Set in pods of the operator and of a schedule: the name that a backup's status shows."},
+    Entry{"KDR_POLICY_NAME , KDR_BACKUPLOC_NAME , KDR_MR_NAME , KDR_RESTORE_DEST , RESTIC_REPO",
+          "Set in the same pods: what backup, init and restore are about where no argument "
+          "says so."},
     Entry{"NO_COLOR", "Set to anything: no colours."},
     Entry{"TMPDIR", "Where sealed data waits for a slow S3, in a file without a name."},
     Entry{"XDG_CACHE_HOME", "Where the cache is, instead of ~/.cache."},

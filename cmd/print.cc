@@ -151,6 +151,10 @@ std::string describe(const std::vector<workflow::FailedStep>& steps) {
   return text;
 }
 
+std::string number_of(std::uint64_t count, const std::string& noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string describe_not_written(const std::vector<Json>& objects) {
   std::string text;
   for (const Json& object : objects) {

@@ -44,6 +44,9 @@ std::string document(const Json& value, const std::string& output);
 // Objects for `kubectl apply -f -`: a List in json, else one YAML document each.
 std::string objects_text(const std::vector<Json>& objects, const std::string& output);
 
+// "1 file", "2 files".
+std::string number_of(std::uint64_t count, const std::string& noun);
+
 // "5m23s"; "<none>" without a time.
 std::string age(const std::optional<WallTime>& time, WallTime now);
 

@@ -59,6 +59,7 @@ void push(const std::string& url, const std::string& metrics, const Environment&
           const Call& call) {
   http::Options options;
   options.authorities = authorities_of(environment);
+  options.proxies = proxies_of(environment);
   options.user_agent = user_agent();
   options.idle_timeout = kTimeout;
   http::Client client(std::move(options));

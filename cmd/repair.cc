@@ -37,10 +37,10 @@ std::string result_text(const workflow::RepairReport& report) {
     return text + "the index of " + report.repository_url + " needs no repair\n";
   }
   text += fmt::format(
-      "{}: {} packs read, {} dropped; {} index files written, {} removed\n"
+      "{}: {} read, {} dropped; {} written, {} removed\n"
       "next: kubectl kubedr check\n",
-      report.repository_url, repaired.packs_read, repaired.packs_dropped,
-      repaired.index_files_written, repaired.index_files_removed);
+      report.repository_url, number_of(repaired.packs_read, "pack"), repaired.packs_dropped,
+      number_of(repaired.index_files_written, "index file"), repaired.index_files_removed);
   return text;
 }
 

@@ -123,28 +123,33 @@ std::string result_text(const workflow::RestoreReport& report) {
   const std::string unchanged =
       report.tree.unchanged == 0 ? "" : fmt::format(", {} left as they are", report.tree.unchanged);
   if (report.dry_run) {
-    return fmt::format("snapshot {} of {} UTC would be restored to {}: {} files, {}{} (dry run)\n",
+    return fmt::format("snapshot {} of {} UTC would be restored to {}: {}, {}{} (dry run)\n",
                        report.snapshot_id.substr(0, 8), format_table_time(report.time),
-                       report.target.string(), report.tree.files, human_size(report.tree.bytes),
-                       unchanged);
+                       report.target.string(), number_of(report.tree.files, "file"),
+                       human_size(report.tree.bytes), unchanged);
   }
-  std::string text = fmt::format("snapshot {} of {} UTC restored to {}: {} files, {}{}\n",
+  std::string text = fmt::format("snapshot {} of {} UTC restored to {}: {}, {}{}\n",
                                  report.snapshot_id.substr(0, 8), format_table_time(report.time),
-                                 report.target.string(), report.tree.files,
+                                 report.target.string(), number_of(report.tree.files, "file"),
                                  human_size(report.tree.bytes), unchanged);
   if (report.tree.verified > 0) {
-    text += fmt::format("{} files read back from the disk, no differences\n", report.tree.verified);
+    text += number_of(report.tree.verified, "file") + " read back from the disk, no differences\n";
   }
   if (report.database.empty()) {
     return text + "no etcd database of this snapshot is in the target\n";
   }
-  text += fmt::format("{} is whole: its sha-256 digest matches, revision {}\n\n",
-                      report.database.string(), report.database_info.revision);
+  text += report.database.string() + " is whole: its sha-256 digest matches";
+  // What is whole may be of an etcd that this program cannot read.
+  const std::int64_t revision = report.database_info.revision;
+  text += revision == 0 ? "\n\n" : fmt::format(", revision {}\n\n", revision);
   text += report.next_commands.size() > 1
               ? "next, on each control-plane node, with its kube-apiserver and etcd stopped:\n"
               : "next, with kube-apiserver and etcd stopped:\n";
   for (const std::string& command : report.next_commands) {
     text += "  " + printable(command) + "\n";
+  }
+  if (const std::string remark = workflow::restore_remark(report.database_info); !remark.empty()) {
+    text += remark + "\n";
   }
   return text;
 }
@@ -198,7 +203,7 @@ int run(Arguments arguments, const Context& context) {
   } else {
     context.print(result_text(report));
   }
-  context.remark(describe(done.failed_steps));
+  context.show(describe(done.failed_steps));
   return done.failed_steps.empty() ? 0 : 3;
 }
 

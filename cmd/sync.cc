@@ -89,7 +89,7 @@ int run(const Arguments& arguments, const Context& context) {
     if (report.done && report.failed_steps.empty()) context.print("done\n");
     if (!report.done && ask && !report.plan.empty()) context.print("nothing was changed\n");
   }
-  context.remark(describe(report.failed_steps));
+  context.show(describe(report.failed_steps));
   return report.failed_steps.empty() ? 0 : 1;
 }
 

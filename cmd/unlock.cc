@@ -42,8 +42,7 @@ std::string result_text(const workflow::UnlockReport& report, const Context& con
                         printable(lock.info.hostname), age(lock.info.time, context.clock.now()));
   }
   if (report.removed.empty()) return text + "no stale locks\n";
-  return text + fmt::format("successfully removed {} lock{}\n", report.removed.size(),
-                            report.removed.size() == 1 ? "" : "s");
+  return text + fmt::format("successfully removed {}\n", number_of(report.removed.size(), "lock"));
 }
 
 int run(const Arguments& arguments, const Context& context) {

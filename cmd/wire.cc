@@ -109,12 +109,6 @@ s3::BucketLookup lookup_of(const std::string& text) {
               "correct that key of the location's Secret, or remove it");
 }
 
-http::ProxyVariables proxies_of(const Environment& environment) {
-  return {environment.first({"HTTPS_PROXY", "https_proxy"}),
-          environment.first({"HTTP_PROXY", "http_proxy"}),
-          environment.first({"NO_PROXY", "no_proxy"})};
-}
-
 std::unique_ptr<storage::Store> open_s3(const crd::Location& location,
                                         const cluster::SecretData& keys, const Context& context) {
   s3::S3Options options;
@@ -357,6 +351,12 @@ void require_cluster(const workflow::Services& services, const std::string& verb
   if (services.cluster.has_api_server()) return;
   throw Error(ErrorKind::usage, verb + ": works on a cluster, not on -f or --repo",
               hint.empty() ? "leave -f and --repo out" : hint);
+}
+
+http::ProxyVariables proxies_of(const Environment& environment) {
+  return {environment.first({"HTTPS_PROXY", "https_proxy"}),
+          environment.first({"HTTP_PROXY", "http_proxy"}),
+          environment.first({"NO_PROXY", "no_proxy"})};
 }
 
 http::Authorities authorities_of(const Environment& environment) {

@@ -7,6 +7,7 @@
 #include "cluster/cluster.h"
 #include "cmd/context.h"
 #include "http/authorities.h"
+#include "http/proxy.h"
 #include "kube/kubeconfig.h"
 #include "workflow/services.h"
 #include "workflow/versions.h"
@@ -36,6 +37,9 @@ void require_cluster(const workflow::Services& services, const std::string& verb
 
 // Whom the user trusts instead of the system's.
 http::Authorities authorities_of(const Environment& environment);
+
+// Which proxies the user wants, in capitals or not.
+http::ProxyVariables proxies_of(const Environment& environment);
 
 // "kubectl-kubedr/0.1.0".
 std::string user_agent();

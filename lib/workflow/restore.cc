@@ -154,7 +154,7 @@ std::string member_list(const std::vector<etcd::Member>& members) {
 
 std::vector<std::string> restore_commands(const std::filesystem::path& database,
                                           const etcd::DatabaseInfo& info) {
-  // etcd 3.4 has no etcdutl, and no way to lift the revision.
+  // etcd 3.4 has no etcdutl, and only the last of its etcdctl can lift the revision.
   const bool is_34 = info.cluster_version.starts_with("3.4.");
   const std::string restore =
       fmt::format("{} snapshot restore {} --data-dir /var/lib/etcd", is_34 ? "etcdctl" : "etcdutl",
@@ -164,7 +164,7 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
   for (const etcd::Member& member : info.members) {
     if (!member.name.empty() && !member.peer_urls.empty()) named.push_back(member);
   }
-  if (named.empty()) return {restore};
+  if (named.empty()) return {restore + lift};
   // The database has them by their ids, which say nothing.
   std::sort(named.begin(), named.end(), [](const etcd::Member& a, const etcd::Member& b) {
     return std::tie(a.name, a.peer_urls) < std::tie(b.name, b.peer_urls);
@@ -177,6 +177,18 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
                     shell_word(join(member.peer_urls, ",")), lift));
   }
   return commands;
+}
+
+std::string restore_remark(const etcd::DatabaseInfo& info) {
+  if (info.cluster_version.starts_with("3.4.")) {
+    return "with etcdctl 3.4.27 or later add --bump-revision 1000000000 --mark-compacted: who "
+           "watches the old cluster then reads anew";
+  }
+  if (info.cluster_version.starts_with("3.5.")) {
+    return "etcdutl before 3.5.10 does not know --bump-revision and --mark-compacted: leave them "
+           "out";
+  }
+  return "";
 }
 
 RestoreReport restore(const Services& services, const RestoreRequest& request, const Call& call) {

@@ -60,6 +60,10 @@ ResourceRestore restore_resource(const Services& services, const std::string& na
 std::vector<std::string> restore_commands(const std::filesystem::path& database,
                                           const etcd::DatabaseInfo& info);
 
+// What is to be known of these where etcd's version is one that may have --bump-revision and
+// --mark-compacted, or not; else empty.
+std::string restore_remark(const etcd::DatabaseInfo& info);
+
 }  // namespace kubedr::workflow
 
 #endif  // KUBEDR_WORKFLOW_RESTORE_H
