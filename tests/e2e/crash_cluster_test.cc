@@ -1,16 +1,18 @@
 // SIGKILL at requests to the API server: what a backup has still to tell there, what an uninstall
-// has still to take back, a CronJob between its end and its successor. The same command again puts
-// everything right.
+// has still to take back, a CronJob between its end and its successor; and in the midst of what a
+// backup reads of etcd and writes to S3. The same command again puts everything right.
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "e2e/faults.h"
+#include "support/restic.h"
 #include "support/server.h"
 
 using namespace kubedr;
@@ -19,6 +21,18 @@ using namespace kubedr::test;
 namespace {
 
 using Requests = std::vector<std::string>;
+
+// Starts that, and lets the proxy on its way kill it by those rules.
+void kill_by(ByteProxy& proxy, const ProxyRules& rules, const std::vector<std::string>& verb) {
+  proxy.set_victim(0);
+  proxy.set(rules);
+  Process victim = start_kubedr(verb);
+  proxy.set_victim(victim.pid());
+  const auto end = victim.wait(std::chrono::seconds(60));
+  REQUIRE(end);
+  REQUIRE_MESSAGE(end->signal == SIGKILL, victim.out(), victim.err());
+  proxy.set({});
+}
 
 // The way to an API server without TLS, which `kubectl proxy` speaks for us: so that the byte proxy
 // knows one request from the next.
@@ -38,7 +52,7 @@ class PlainApi {
   Requests requests_of(const std::vector<std::string>& verb) {
     proxy_.set({});
     const auto before = static_cast<std::ptrdiff_t>(proxy_.requests().size());
-    Process process = start(verb);
+    Process process = start_kubedr(through(verb));
     const auto end = process.wait(std::chrono::seconds(60));
     REQUIRE(end);
     REQUIRE_MESSAGE(end->code == 0, process.err());
@@ -50,21 +64,14 @@ class PlainApi {
   void kill_at(const std::vector<std::string>& verb, int request, bool before) {
     ProxyRules rules;
     (before ? rules.kill_before_request : rules.kill_after_request) = request;
-    proxy_.set_victim(0);
-    proxy_.set(rules);
-    Process victim = start(verb);
-    proxy_.set_victim(victim.pid());
-    const auto end = victim.wait(std::chrono::seconds(60));
-    REQUIRE(end);
-    REQUIRE_MESSAGE(end->signal == SIGKILL, victim.out(), victim.err());
-    proxy_.set({});
+    kill_by(proxy_, rules, through(verb));
   }
 
  private:
-  Process start(std::vector<std::string> verb) const {
+  std::vector<std::string> through(std::vector<std::string> verb) const {
     verb.insert(verb.end(), {"--kubeconfig=" + plane_.api().kubeconfig().string(),
                              fmt::format("--server=http://127.0.0.1:{}", proxy_.port())});
-    return start_kubedr(verb);
+    return verb;
   }
 
   ControlPlane& plane_;
@@ -111,7 +118,78 @@ std::string told(ControlPlane& plane, const BackedUpPolicy& policy, std::size_t 
   return posted ? "event" : published ? "status" : recorded ? "record" : "snapshot";
 }
 
+// A policy with a good backup, and so much new in etcd that stream and pack are longer than their
+// offsets below.
+struct Grown {
+  ControlPlane& plane = ControlPlane::shared();
+  BackedUpPolicy policy;
+  const std::vector<std::string> good = policy.snapshot_ids();
+  const std::vector<std::string> backup = {"backup", policy.name(),
+                                           "--kubeconfig=" + plane.api().kubeconfig().string()};
+
+  explicit Grown(const std::string& name) : policy(plane, name) {
+    plane.etcd().fill("/kubedr-test/" + name + "/", 300, 5000);
+  }
+
+  std::ptrdiff_t packs() const {
+    const RunResult listed =
+        restic("0.18", {"list", "packs", "--no-lock"}, plane.restic_env(policy.name()));
+    REQUIRE_MESSAGE(listed.ok(), listed.err);
+    return std::count(listed.out.begin(), listed.out.end(), '\n');
+  }
+
+  // Of a backup that was killed on its way there.
+  void check_goes_on() const {
+    CHECK(policy.snapshot_ids() == good);
+    check_left_sound(plane.restic_env(policy.name()));
+    // The dead one's lock is shared, and so in no backup's way.
+    const RunResult next = policy.backup({"--retry-lock", "0"});
+    CHECK_MESSAGE(next.ok(), next.err);
+    CHECK(policy.snapshot_ids().size() == good.size() + 1);
+    const RunResult unlocked = plane.kubedr({"unlock", "--location", policy.name()});
+    CHECK_MESSAGE(has(unlocked.out, "removed 1 lock"), unlocked.out, unlocked.err);
+    policy.check_repository();
+    const TempDir folder;
+    const RunResult restored = plane.kubedr(
+        {"restore", "latest", "--policy", policy.name(), "--target", (folder / "target").string()});
+    CHECK_MESSAGE(restored.ok(), restored.err);
+    CHECK(std::filesystem::exists(folder / "target/data/etcd-snapshot.db"));
+  }
+};
+
 }  // namespace
+
+TEST_CASE("killed in the midst of etcd's stream: what is left is sound, and the next one works") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Grown grown("cut-stream");
+  ByteProxy etcd(grown.plane.etcd().port());
+  ProxyRules rules;
+  rules.kill_at_to_client = 1'000'000;  // far behind every other answer
+  std::vector<std::string> backup = grown.backup;
+  backup.insert(backup.end(),
+                {"--etcd-endpoint", fmt::format("https://127.0.0.1:{}", etcd.port())});
+  kill_by(etcd, rules, backup);
+  grown.check_goes_on();
+}
+
+TEST_CASE("killed in the midst of a pack's body: what is left is sound, and the next one works") {
+  KUBEDR_NEEDS("kube-apiserver");
+  const Grown grown("cut-pack");
+  const std::string& name = grown.policy.name();
+  const std::ptrdiff_t packs = grown.packs();
+  ByteProxy s3(grown.plane.s3().port());
+  grown.plane.add_location(name, fmt::format("http://127.0.0.1:{}", s3.port()));
+  ProxyRules rules;
+  rules.kill_at_to_server = 400'000;  // more than everything else that it sends
+  kill_by(s3, rules, grown.backup);
+  const Requests requests = s3.requests();
+  const auto begun = std::count_if(
+      requests.begin(), requests.end(),
+      [&](const std::string& request) { return has(request, "PUT /" + name + "/data/"); });
+  CHECK(begun > 0);
+  CHECK(grown.packs() < packs + begun);
+  grown.check_goes_on();
+}
 
 TEST_CASE("killed at the API server's requests: a backup, and sync tells what it could not") {
   KUBEDR_NEEDS("kube-apiserver");

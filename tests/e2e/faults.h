@@ -55,7 +55,8 @@ class BackedUpPolicy {
   RunResult backup(std::vector<std::string> flags = {}, const std::string& user = "admin") const;
 
   // The status tells of a failure with that text and nothing else changed; one more event of type
-  // Error says the same; the repository lists the good backups and is sound.
+  // Error says the same; the repository lists the good backups and no other. Whether it is sound is
+  // for check_next_backup_works() to say, once for all the failures before.
   void check_failure_is_published(std::string_view text);
 
   std::vector<std::string> snapshot_ids() const;

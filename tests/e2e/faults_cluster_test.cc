@@ -87,11 +87,12 @@ class Permissions {
   ControlPlane& plane_;
 };
 
-// Somebody else's event has the name that the next one about this policy wants; returns it.
-std::string take_event_name(ControlPlane& plane, const std::string& policy) {
-  const Json object = plane.get("metadatabackuppolicy", policy);
+// Somebody else's event has the name that the next one about this object wants; returns it.
+std::string take_event_name(ControlPlane& plane, const std::string& kind,
+                            const std::string& object_name) {
+  const Json object = plane.get(kind, object_name);
   const std::string name =
-      fmt::format("kubedr.catalogicsoftware.com-v1alpha1-MetadataBackupPolicy-{}-{}", policy,
+      fmt::format("kubedr.catalogicsoftware.com-v1alpha1-{}-{}-{}", kind, object_name,
                   object.at("metadata").at("resourceVersion").get<std::string>());
   plane.apply(Json{
       {"apiVersion", "v1"},
@@ -99,8 +100,8 @@ std::string take_event_name(ControlPlane& plane, const std::string& policy) {
       {"metadata", {{"name", name}, {"namespace", kNamespace}}},
       {"involvedObject",
        {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
-        {"kind", "MetadataBackupPolicy"},
-        {"name", policy},
+        {"kind", kind},
+        {"name", object_name},
         {"namespace", kNamespace}}},
       {"reason", "Squatter"},
       {"message", "somebody was here before"},
@@ -116,6 +117,15 @@ std::vector<std::string> names_of_events(ControlPlane& plane, const std::string&
     if (event.at("reason") == reason) names.push_back(event.at("metadata").at("name"));
   }
   return names;
+}
+
+// One of them wanted that name, and has it with a suffix.
+void check_suffixed(const std::vector<std::string>& names, const std::string& name) {
+  const auto is_suffixed = [&](const std::string& one) {
+    return one.starts_with(name + ".") &&
+           one.find_first_not_of("0123456789abcdef", name.size() + 1) == std::string::npos;
+  };
+  CHECK_MESSAGE(std::count_if(names.begin(), names.end(), is_suffixed) == 1, name);
 }
 
 std::string kubeconfig_text(ControlPlane& plane) {
@@ -227,20 +237,28 @@ TEST_CASE("faults: an event whose name is taken is posted all the same") {
   for (const auto& [reason, flags] : outcomes) {
     CAPTURE(reason);
     const int before = policy.events(reason);
-    const std::string name = take_event_name(plane, "taken");
+    const std::string name = take_event_name(plane, "MetadataBackupPolicy", "taken");
     CHECK(policy.backup(flags).exit.code == (reason == "BackupFailed" ? 20 : 0));
     CHECK(policy.events("Squatter") == ++squatters);
     CHECK(policy.events(reason) == before + 1);
-    // It wanted that name, and has it with a suffix.
-    const std::vector<std::string> names = names_of_events(plane, "taken", reason);
-    CHECK_MESSAGE(std::count_if(names.begin(), names.end(),
-                                [&](const std::string& one) {
-                                  return one.starts_with(name + ".") &&
-                                         one.find_first_not_of("0123456789abcdef",
-                                                               name.size() + 1) ==
-                                             std::string::npos;
-                                }) == 1,
-                  name);
+    check_suffixed(names_of_events(plane, "taken", reason), name);
+  }
+}
+
+TEST_CASE("faults: an init's event whose name is taken is posted all the same") {
+  KUBEDR_NEEDS("kube-apiserver");
+  ControlPlane& plane = ControlPlane::shared();
+  plane.add_location("taken-init");
+  std::ptrdiff_t squatters = 0;
+  for (const std::string reason : {"InitSucceeded", "InitFailed"}) {
+    CAPTURE(reason);
+    const std::string name = take_event_name(plane, "BackupLocation", "taken-init");
+    const RunResult init = plane.kubedr({"init", "taken-init"});
+    CHECK_MESSAGE(init.exit.code == (reason == "InitFailed" ? 1 : 0), init.err);
+    CHECK(std::ssize(names_of_events(plane, "taken-init", "Squatter")) == ++squatters);
+    const std::vector<std::string> names = names_of_events(plane, "taken-init", reason);
+    CHECK(names.size() == 1);
+    check_suffixed(names, name);
   }
 }
 

@@ -3,14 +3,20 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 
+#include "base/file.h"
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "e2e/faults.h"
@@ -49,18 +55,22 @@ void flip_a_bit(const std::filesystem::path& file) {
 // A small file system of its own, gone with this.
 class SmallDisk {
  public:
-  explicit SmallDisk(const std::string& size) : mount_(folder_.path(), size) {}
+  // `files`: as many of them, folders too, and no more; 0: any number.
+  explicit SmallDisk(const std::string& size, int files = 0)
+      : mount_(folder_.path(), files == 0 ? size : fmt::format("{},nr_inodes={}", size, files)) {}
 
   bool mounted() const { return mount_.mounted(); }
+
+  std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }
 
   std::filesystem::path repository() const { return folder_ / "repository"; }
 
   std::uint64_t free_bytes() const {
-    struct statvfs info {};
-
-    REQUIRE(statvfs(folder_.path().c_str(), &info) == 0);
+    const struct statvfs info = state();
     return info.f_bavail * info.f_frsize;
   }
+
+  std::uint64_t free_files() const { return state().f_ffree; }
 
   // Takes all but that much away.
   void leave(std::uint64_t bytes) const {
@@ -70,9 +80,29 @@ class SmallDisk {
     CHECK(free_bytes() <= bytes);
   }
 
-  void free_all() const { std::filesystem::remove(folder_ / "ballast"); }
+  // There is room for so many new files and folders.
+  void leave_files(std::uint64_t count) const {
+    free_all();
+    std::filesystem::create_directory(folder_ / "many");
+    for (std::uint64_t free = free_files(); free > count; --free) {
+      folder_.write(fmt::format("many/{}", free), "");
+    }
+    REQUIRE(free_files() == count);
+  }
+
+  void free_all() const {
+    std::filesystem::remove(folder_ / "ballast");
+    std::filesystem::remove_all(folder_ / "many");
+  }
 
  private:
+  struct statvfs state() const {
+    struct statvfs info {};
+
+    REQUIRE(statvfs(folder_.path().c_str(), &info) == 0);
+    return info;
+  }
+
   TempDir folder_;
   const TmpfsMount mount_;
 };
@@ -80,7 +110,8 @@ class SmallDisk {
 // A location with a file:// URL that is that folder, and a policy, in a file.
 class DiskManifests {
  public:
-  DiskManifests(const std::filesystem::path& repository, const std::string& etcd_endpoint) {
+  explicit DiskManifests(const std::filesystem::path& repository,
+                         const std::string& etcd_endpoint = "http://127.0.0.1:2379") {
     const Json location = {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
                            {"kind", "BackupLocation"},
                            {"metadata", {{"name", "disk"}}},
@@ -112,13 +143,16 @@ class DiskManifests {
   std::filesystem::path file_;
 };
 
-// Of a message that names a file of the repository: "locks", "data", ...
-std::string folder_named(const std::string& message, const std::filesystem::path& repository) {
-  const std::string root = repository.string() + "/";
-  const std::size_t at = message.find(root);
+// Where there was no room, by the message: "/config: write", "/data/..: make folder".
+std::string full_at(const std::string& message, const std::filesystem::path& repository) {
+  static const std::regex kPlace(
+      "^((?:/[a-z]+)?)((?:/[0-9a-f]{2})?)[^:]*: ([a-z ]+): No space left on device");
+  const std::size_t at = message.find(repository.string());
   if (at == std::string::npos) return "nothing";
-  const std::size_t begin = at + root.size();
-  return message.substr(begin, message.find('/', begin) - begin);
+  const std::string rest = message.substr(at + repository.string().size());
+  std::smatch place;
+  if (!std::regex_search(rest, place, kPlace)) return "nothing";
+  return place.str(1) + (place.length(2) == 0 ? "" : "/..") + ": " + place.str(3);
 }
 
 // Every file of the repository has the name of an id: nothing half written is left behind.
@@ -130,6 +164,104 @@ void check_no_leftovers(const std::filesystem::path& repository) {
     CHECK_MESSAGE(entry.file_size() > 0, entry.path().string());
   }
   CHECK(files_below(repository / "locks").empty());
+}
+
+// Inits under file:// on a disk without room, each in a folder of its own.
+class InitsWithoutRoom {
+ public:
+  explicit InitsWithoutRoom(const SmallDisk& disk) : disk_(disk) {}
+
+  // One with the room that is left now. Nullopt when that was too little; else where it is.
+  std::optional<std::filesystem::path> attempt() {
+    const std::filesystem::path folder = disk_ / fmt::format("repository-{}", ++number_);
+    const RunResult init = DiskManifests(folder).kubedr({"init"});
+    disk_.free_all();
+    if (init.ok()) return folder;
+    check_failed(init, 1, "No space left on device");
+    const std::string place = full_at(init.err, folder);
+    CAPTURE(place);
+    CAPTURE(init.err);
+    // The config stays once it is there, and nothing else of any length.
+    const bool begun = place.starts_with("/keys/..");
+    std::map<std::string, std::string> left;
+    if (std::filesystem::exists(folder)) left = files_below(folder);
+    CHECK(left.size() == (begun ? 1 : 0));
+    CHECK(left.count("config") == left.size());
+    CHECK(has(init.err, "`init --if-needed` finishes what was begun") == begun);
+    if (failed_.count(place) == 0) {
+      failed_[place] = {folder, begun};
+    } else {
+      std::filesystem::remove_all(folder);
+    }
+    return std::nullopt;
+  }
+
+  std::set<std::string> places() const {
+    std::set<std::string> names;
+    for (const auto& failed : failed_) names.insert(failed.first);
+    return names;
+  }
+
+  // Now that there is room: where each of them failed first. All at once, since each waits for what
+  // restic might do.
+  void check_all_work_again() const {
+    std::vector<std::future<std::pair<RunResult, RunResult>>> again;
+    for (const auto& failed : failed_) {
+      again.push_back(std::async(std::launch::async, [&failed] {
+        const auto& [folder, begun] = failed.second;
+        std::vector<std::string> init = {"init"};
+        if (begun) init.emplace_back("--if-needed");
+        RunResult done = DiskManifests(folder).kubedr(init);
+        const BareRepository repository(folder.string());
+        return std::pair(std::move(done), restic("0.18", {"check"}, repository.restic_env()));
+      }));
+    }
+    auto at = again.begin();
+    for (const auto& [place, failed] : failed_) {
+      CAPTURE(place);
+      const auto [init, check] = (at++)->get();
+      CHECK_MESSAGE(init.ok(), init.err);
+      CHECK_MESSAGE(check.ok(), (check.out + check.err));
+      CHECK_MESSAGE(has(check.out, "no errors were found"), (check.out + check.err));
+      check_no_leftovers(failed.first);
+      CHECK(files_below(failed.first).size() == 2);  // config and key
+    }
+  }
+
+ private:
+  const SmallDisk& disk_;
+  int number_ = 0;
+  // By place: the folder, and whether its config was written.
+  std::map<std::string, std::pair<std::filesystem::path, bool>> failed_;
+};
+
+// Notices at once that somebody begins to write a pack.
+class PackWatch {
+ public:
+  explicit PackWatch(const std::filesystem::path& repository) {
+    REQUIRE(events_.valid());
+    for (const auto& shard : std::filesystem::directory_iterator(repository / "data")) {
+      REQUIRE(inotify_add_watch(events_.get(), shard.path().c_str(), IN_CREATE) >= 0);
+    }
+  }
+
+  // False if nobody did within that time.
+  bool wait(std::chrono::milliseconds timeout) const {
+    pollfd wanted{events_.get(), POLLIN, 0};
+    return poll(&wanted, 1, static_cast<int>(timeout.count())) == 1;
+  }
+
+ private:
+  const FileDescriptor events_{inotify_init1(IN_CLOEXEC)};
+};
+
+// The files of a repository that have not got their names.
+std::vector<std::filesystem::path> half_written(const std::filesystem::path& repository) {
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(repository)) {
+    if (has(entry.path().filename().string(), "-tmp-")) found.push_back(entry.path());
+  }
+  return found;
 }
 
 }  // namespace
@@ -211,7 +343,10 @@ TEST_CASE("faults: a repository that a real restic has locked for itself") {
     REQUIRE(prune.wait(std::chrono::seconds(10)));
   }
   // Whoever held it is dead; as with restic, removing its lock is a decision of its own.
-  CHECK(policy.backup({"--retry-lock", "0"}).exit.code == 11);
+  const RunResult dead = policy.backup({"--retry-lock", "0"});
+  check_failed(dead, 11, "repository is already locked exclusively by PID");
+  CHECK_MESSAGE(has(dead.err, "the `unlock` command can be used to remove stale locks"), dead.err);
+  policy.check_failure_is_published("locked exclusively");
   REQUIRE(restic("0.18", {"unlock"}, plane.restic_env("locked")).ok());
   policy.check_next_backup_works();
 }
@@ -377,7 +512,7 @@ TEST_CASE(
       CHECK(repository.snapshot_ids() == good);
     }
     check_no_leftovers(folder);
-    const std::string place = fits ? "none" : folder_named(backup.err, folder);
+    const std::string place = fits ? "none" : full_at(backup.err, folder);
     if (++points[place] == 1 && !fits) {
       const RunResult next = manifests.kubedr({"backup"});
       CHECK_MESSAGE(next.ok(), next.err);
@@ -388,38 +523,91 @@ TEST_CASE(
   }
   CHECK(repository.snapshot_ids().size() == good.size() + 1);
   repository.check_repository();
-  for (const char* place : {"locks", "data", "index", "snapshots"}) {
-    CAPTURE(place);
-    CHECK(points[place] > 0);
+  for (const char* kind : {"locks", "data", "index", "snapshots"}) {
+    CAPTURE(kind);
+    CHECK(points[fmt::format("/{}/..: write", kind)] > 0);
   }
   CHECK(points.size() == 5);
 }
 
-TEST_CASE("faults: init on a full disk can be done again when there is space") {
-  const SmallDisk disk("4m");
+// Room runs out as pages, which files need, and as files, which folders need too.
+TEST_CASE("faults: an init that finds no room under file://, wherever, can be done again") {
+  const SmallDisk disk("4m", 4000);
   KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
-  const BareRepository repository(disk.repository().string());
-  for (const std::uint64_t left : {0UL, 4096UL}) {
+  KUBEDR_NEEDS("restic-0.18");
+  InitsWithoutRoom inits(disk);
+  constexpr std::uint64_t kPage = 4096;
+  std::optional<std::filesystem::path> whole;
+  for (std::uint64_t left = 0; !whole; left += kPage) {
     CAPTURE(left);
+    REQUIRE(left < 16 * kPage);
     disk.leave(left);
-    const RunResult init = repository.run({"init"});
-    check_failed(init, 1, "No space left on device");
+    whole = inits.attempt();
   }
-  disk.free_all();
-  const RunResult again = repository.run({"init"});
-  CHECK_MESSAGE(again.ok(), again.err);
-  CHECK(restic("0.18", {"cat", "config"}, repository.restic_env()).ok());
+  const std::filesystem::recursive_directory_iterator below(*whole);
+  const auto needed = static_cast<std::uint64_t>(1 + std::distance(begin(below), end(below)));
+  std::set<std::uint64_t> rooms = {needed / 2};  // between them is one folder of packs like another
+  for (std::uint64_t files = 0; files < 8; ++files) rooms.insert({files, needed - 1 - files});
+  for (const std::uint64_t files : rooms) {
+    CAPTURE(files);
+    disk.leave_files(files);
+    CHECK_FALSE(inits.attempt());
+  }
+  const std::set<std::string> expected = {": make folder",           "/data: make folder",
+                                          "/keys: make folder",      "/index: make folder",
+                                          "/snapshots: make folder", "/locks: make folder",
+                                          "/data/..: make folder",   "/config: open",
+                                          "/config: write",          "/config: link into place",
+                                          "/keys/..: write"};
+  const std::set<std::string> met = inits.places();
+  for (const std::string& place : met) CHECK_MESSAGE(expected.count(place) == 1, place);
+  for (const std::string& place : expected) CHECK_MESSAGE(met.count(place) == 1, place);
+  inits.check_all_work_again();
 }
 
-TEST_CASE("faults: a restore onto a full disk says so") {
-  const SmallDisk disk("1m");
+TEST_CASE(
+    "faults: a restore onto a full disk leaves whole files only, and ends once there is room") {
+  const SmallDisk disk("32m");
   KUBEDR_NEEDS_RIGHT(disk.mounted(), "mount a tmpfs");
   const TempDir folder;
+  folder.write("pki/ca.crt", "a certificate");
+  folder.write("pki/ca.key", "its key");
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "db");
   const BareRepository repository((folder / "repository").string());
   REQUIRE(repository.run({"init"}).ok());
-  REQUIRE(repository.run({"backup"}).ok());
-  check_failed(repository.run({"restore", "latest", "--target", disk.repository().string()}), 1,
-               "No space left on device");
+  REQUIRE(repository.run({"backup", "--etcd-snapshot", db, "--certs-dir", folder / "pki"}).ok());
+  const std::map<std::string, std::string> certificates = {
+      {"data/certificates/ca.crt", "a certificate"}, {"data/certificates/ca.key", "its key"}};
+  std::map<std::string, std::string> whole = certificates;
+  whole["data/etcd-snapshot.db"] = read_text(db);
+
+  const std::filesystem::path target = disk / "target";
+  const std::vector<std::string> restore = {"restore", "latest", "--target", target.string()};
+  std::vector<std::string> finish = restore;
+  finish.insert(finish.end(), {"--overwrite", "if-changed"});
+  const auto check_no_room = [&](const std::vector<std::string>& args,
+                                 const std::map<std::string, std::string>& left) {
+    check_failed(repository.run(args), 1, "No space left on device");
+    const std::map<std::string, std::string> there = files_below(target);
+    CHECK(there == left);
+    for (const auto& [name, content] : there) CHECK_MESSAGE(left.count(name) == 1, name);
+    CHECK(files_below(folder / "repository/locks").empty());
+  };
+  disk.leave(0);
+  check_no_room(restore, {});
+  disk.leave(1UL << 20);  // enough for the certificates, which come first
+  check_no_room(finish, certificates);
+
+  disk.free_all();
+  const RunResult unasked = repository.run(restore);
+  check_failed(unasked, 2, "is not an empty folder");
+  CHECK(has(unasked.err, "if-changed finishes a restore that was broken off"));
+  finish.insert(finish.end(), {"-o", "json"});
+  const Json report = parsed(repository.run(finish));
+  CHECK(report.at("unchanged") == certificates.size());
+  CHECK(report.at("files") == 1);
+  CHECK(report.at("database").is_object());  // proven by its digest
+  CHECK(files_below(target) == whole);
 }
 
 // As operator mode stores it, which looks at nothing.
@@ -520,6 +708,67 @@ TEST_CASE("faults: a backup killed before or after any request harms nothing") {
   // Their locks tell restic that who made them is dead.
   REQUIRE(restic("0.18", {"unlock"}, repository.restic_env()).ok());
   CHECK(restic("0.18", {"list", "locks", "--no-lock"}, repository.restic_env()).out == "");
+  repository.check_repository();
+}
+
+TEST_CASE(
+    "faults: a backup killed while it writes a pack into a folder leaves what prune removes") {
+  KUBEDR_NEEDS("restic-0.18");
+  const TempDir folder;
+  const std::filesystem::path first = save_database(plain_etcd(), folder / "first.db");
+  const BareRepository sound((folder / "sound").string());
+  REQUIRE(sound.run({"init"}).ok());
+  REQUIRE(sound.run({"backup", "--no-certs", "--etcd-snapshot", first}).ok());
+  plain_etcd().fill("/registry/configmaps/default/d", 1500, 8000);  // more than a pack
+  const std::filesystem::path db = save_database(plain_etcd(), folder / "second.db");
+  const std::vector<std::string> backup = {"backup",    "--no-certs",   "--etcd-snapshot",
+                                           db.string(), "--retry-lock", "0"};
+
+  // Until the kill comes before the file has its name.
+  constexpr int kTries = 20;
+  std::filesystem::path root;
+  std::vector<std::filesystem::path> left;
+  for (int number = 1; left.empty() && number <= kTries; ++number) {
+    CAPTURE(number);
+    root = folder / fmt::format("killed-{}", number);
+    std::filesystem::copy(folder / "sound", root, std::filesystem::copy_options::recursive);
+    const PackWatch watch(root);
+    Process victim = BareRepository(root.string()).start(backup);
+    REQUIRE_MESSAGE(watch.wait(std::chrono::seconds(60)), ("no pack: " + victim.err()));
+    victim.kill(SIGKILL);
+    const auto end = victim.wait(std::chrono::seconds(30));
+    REQUIRE(end);
+    left = half_written(root);
+    const bool was_faster = end->code == 0 && left.empty();
+    CHECK_MESSAGE((end->signal == SIGKILL || was_faster), victim.err());
+  }
+  REQUIRE_MESSAGE(!left.empty(), "each pack had its name before the kill came");
+  for (const auto& path : left) CHECK(has(path.string(), "/data/"));
+
+  const BareRepository repository(root.string());
+  check_left_sound(repository.restic_env());
+  CHECK(repository.snapshot_ids() == sound.snapshot_ids());
+  const RunResult next = repository.run(backup);
+  CHECK_MESSAGE(next.ok(), next.err);
+  CHECK(repository.snapshot_ids().size() == 2);
+  const RunResult restored = repository.run({"restore", "latest", "--target", folder / "target"});
+  CHECK_MESSAGE(restored.ok(), restored.err);
+  CHECK((read_text(folder / "target/data/etcd-snapshot.db") == read_text(db)));
+
+  const std::string name = left.front().filename().string();
+  const std::filesystem::path young =
+      left.front().parent_path() / (name.substr(0, 64) + "-tmp-4711");
+  std::filesystem::copy_file(left.front(), young);
+  for (const auto& path : left) {
+    std::filesystem::last_write_time(
+        path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(7));
+  }
+  CHECK(has(repository.run({"unlock"}).out, "removed 1 lock"));
+  REQUIRE(repository.run({"forget", "--keep-last", "1", "--yes"}).ok());
+  CHECK(half_written(root).size() == left.size() + 1);
+  const RunResult pruned = repository.run({"prune", "--max-unused", "0", "--yes"});
+  CHECK_MESSAGE(pruned.ok(), pruned.err);
+  CHECK(half_written(root) == std::vector{young});
   repository.check_repository();
 }
 

@@ -178,9 +178,11 @@ TEST_CASE("generations: a status without observedGeneration, and each of the thr
 
   // The repository is somebody's of another day: init and backup go on from there.
   world.set_status("backuplocation", "times", {{"initStatus", ""}, {"initTime", ""}});
+  world.patch("backuplocation", "times", {{"spec", {{"bucketName", "times-moved"}}}});
   const RunResult init = world.plane.kubedr({"init", "times"});
   CHECK_MESSAGE(init.ok(), init.err);
   const Json location = world.plane.get("backuplocation", "times");
+  CHECK(location.at("metadata").at("generation") == 2);
   CHECK(location.at("status").at("observedGeneration") == location.at("metadata").at("generation"));
   const RunResult backup = world.plane.kubedr({"backup", "times"});
   CHECK_MESSAGE(backup.ok(), backup.err);

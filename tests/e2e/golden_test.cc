@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 #include <set>
 #include <tuple>
@@ -237,7 +238,8 @@ class Story {
     return story;
   }
 
-  View init_succeeded, init_failed, first_backup, second_backup, failed_backup, restored;
+  View init_succeeded, init_failed, first_backup, second_backup, failed_backup;
+  std::optional<View> restored;  // if we may mount a claim
   std::string event_rows, tables;
 
  private:
@@ -249,25 +251,29 @@ class Story {
     second_backup = step("MetadataBackupPolicy", kPolicy, {"backup", kPolicy});
     std::filesystem::rename(certificates_, folder_ / "moved");
     failed_backup = step("MetadataBackupPolicy", kPolicy, {"backup", kPolicy});
-    std::filesystem::create_directory(folder_ / "claim");
-    const TmpfsMount claim(folder_ / "claim");
-    REQUIRE(have_right(claim.mounted(), "mount a tmpfs"));
-    create_restore(first_backup.records.at(0).at("metadata").at("name"));
-    restored = step("MetadataRestore", kRestore,
-                    {"restore", "--resource", kRestore, "--target", (folder_ / "claim").string()},
-                    {{"MY_POD_NAME", kRestorePod}});
-    restored.restore = plane_.get("MetadataRestore", kRestore);
+    restore();
     for (const auto& [view, file, kind] :
          {std::tuple(&init_succeeded, "1-init-succeeded.yaml", "BackupLocation"),
           std::tuple(&init_failed, "2-init-failed.yaml", "BackupLocation"),
           std::tuple(&first_backup, "3-first-backup.yaml", "MetadataBackupPolicy"),
           std::tuple(&second_backup, "4-second-backup.yaml", "MetadataBackupPolicy"),
-          std::tuple(&failed_backup, "5-failed-backup.yaml", "MetadataBackupPolicy"),
-          std::tuple(&restored, "6-restore.yaml", "MetadataRestore")}) {
+          std::tuple(&failed_backup, "5-failed-backup.yaml", "MetadataBackupPolicy")}) {
       view->capture_shown = shown_of_capture(plane_.api(), file, kind);
     }
     event_rows = kubectl({"get", "event"});
     tables = kubectl({"get", "backuplocations,metadatabackuppolicies,metadatabackuprecords"});
+  }
+
+  void restore() {
+    std::filesystem::create_directory(folder_ / "claim");
+    const TmpfsMount claim(folder_ / "claim");
+    if (!claim.mounted()) return;
+    create_restore(first_backup.records.at(0).at("metadata").at("name"));
+    restored = step("MetadataRestore", kRestore,
+                    {"restore", "--resource", kRestore, "--target", (folder_ / "claim").string()},
+                    {{"MY_POD_NAME", kRestorePod}});
+    restored->restore = plane_.get("MetadataRestore", kRestore);
+    restored->capture_shown = shown_of_capture(plane_.api(), "6-restore.yaml", "MetadataRestore");
   }
 
   std::string kubectl(std::vector<std::string> args) {
@@ -317,7 +323,6 @@ spec:
 
   // Of that record into a claim, and the pod that mounts it.
   void create_restore(const Json& record) {
-    std::filesystem::create_directory(folder_ / "claim");
     const Json restore = {{"apiVersion", "kubedr.catalogicsoftware.com/v1alpha1"},
                           {"kind", "MetadataRestore"},
                           {"metadata", {{"name", kRestore}, {"namespace", kNamespace}}},
@@ -537,8 +542,10 @@ TEST_CASE("cluster view: a failed backup changes four fields and keeps the last 
 
 TEST_CASE("cluster view: a restore into a claim leaves what operator mode leaves") {
   KUBEDR_NEEDS("kube-apiserver");
-  const View& before = Story::shared().failed_backup;
-  const View& view = Story::shared().restored;
+  const Story& story = Story::shared();
+  KUBEDR_NEEDS_RIGHT(story.restored.has_value(), "mount a tmpfs");
+  const View& before = story.failed_backup;
+  const View& view = *story.restored;
   REQUIRE_MESSAGE(view.exit_code == 0, view.err);
   check_equal(normalized(view.restore),
               normalized(only(captured("6-restore.yaml", "MetadataRestore"))));
@@ -552,8 +559,11 @@ TEST_CASE("cluster view: kubectl get event shows operator mode's rows") {
   KUBEDR_NEEDS("kube-apiserver");
   const Story& story = Story::shared();
   const std::string captured = read_text(KUBEDR_TEST_DATA "/operator-mode/events.txt");
-  const auto expected = event_rows(captured);
+  auto expected = event_rows(captured);
   CHECK(expected.size() == 7);  // a header, two inits, three backups, a restore
+  if (!story.restored) {
+    std::erase_if(expected, [](const auto& row) { return row[1] == "RestoreSucceeded"; });
+  }
   CHECK(event_rows(story.event_rows) == expected);
 
   // The rows of the seed page.
@@ -592,12 +602,14 @@ TEST_CASE("cluster view: kubectl get shows each kind's state in columns") {
 TEST_CASE("cluster view: kubectl get and describe show what they show of the captures") {
   KUBEDR_NEEDS("kube-apiserver");
   const Story& story = Story::shared();
-  for (const auto& [view, reason] : {std::pair(&story.init_succeeded, "InitSucceeded"),
-                                     std::pair(&story.init_failed, "InitFailed"),
-                                     std::pair(&story.first_backup, "BackupSucceeded"),
-                                     std::pair(&story.second_backup, "BackupSucceeded"),
-                                     std::pair(&story.failed_backup, "BackupFailed"),
-                                     std::pair(&story.restored, "RestoreSucceeded")}) {
+  std::vector<std::pair<const View*, const char*>> views = {
+      {&story.init_succeeded, "InitSucceeded"},
+      {&story.init_failed, "InitFailed"},
+      {&story.first_backup, "BackupSucceeded"},
+      {&story.second_backup, "BackupSucceeded"},
+      {&story.failed_backup, "BackupFailed"}};
+  if (story.restored) views.emplace_back(&*story.restored, "RestoreSucceeded");
+  for (const auto& [view, reason] : views) {
     CAPTURE(std::string(reason));
     CHECK(comparable(view->shown) == comparable(view->capture_shown));
     CHECK(comparable(view->capture_shown).find(reason) != std::string::npos);

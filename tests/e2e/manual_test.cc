@@ -100,3 +100,14 @@ TEST_CASE("manual: the scripts are what `completion` prints, and shellcheck agre
     CHECK_MESSAGE(checked.ok(), checked.out);
   }
 }
+
+TEST_CASE("manual: shellcheck agrees with the scripts that build, test and release") {
+  KUBEDR_NEEDS_PROGRAM("shellcheck");
+  for (const char* file : {"quickstart", ".ci/run", "tests/run", "tests/servers/fetch",
+                           "tests/servers/lib.sh", "tests/release/image", "package/check",
+                           "package/libraries", "package/release", "package/tarball"}) {
+    const RunResult checked =
+        run({"shellcheck", "-x", "-P", kCheckout.string(), (kCheckout / file).string()});
+    CHECK_MESSAGE(checked.ok(), checked.out << checked.err);
+  }
+}

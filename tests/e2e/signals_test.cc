@@ -1,4 +1,5 @@
-// Signals, closed streams and terminals, before and after the point from which a backup counts.
+// Signals, closed streams and terminals, and a store that goes away, before and after the point
+// from which a backup counts.
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 #include "base/file.h"
 #include "e2e/faults.h"
+#include "storage/directory_store.h"
 #include "support/restic.h"
 #include "support/server.h"
 
@@ -34,6 +36,12 @@ constexpr std::uint64_t kSlow = 60'000;
 
 std::string server_at(const ByteProxy& proxy) {
   return fmt::format("https://127.0.0.1:{}", proxy.port());
+}
+
+ProxyRules stalled() {
+  ProxyRules rules;
+  rules.stall_at = 0;
+  return rules;
 }
 
 // A policy whose S3 and API server are reached through proxies.
@@ -56,13 +64,28 @@ struct Held {
   void grow() { plane.etcd().fill("/kubedr-test/" + policy.name() + "/", 300, 5000); }
 
   bool uploading() const { return saw_request(s3, "PUT /" + policy.name() + "/data/"); }
+
+  // Of a backup that S3 was stalled for from the beginning: one answer after the other is let go,
+  // until that of this request is there, which stays held.
+  void hold_answer_to(const std::string& request, const Process& backup) {
+    for (std::uint64_t seen = 0;; s3.set(stalled())) {
+      const auto is_there = [&] { return s3.counts().bytes_to_client > seen; };
+      REQUIRE_MESSAGE(eventually(is_there, seconds(60)), "S3's next answer: ", backup.err());
+      if (has(s3.requests().back(), request)) return;
+      seen = s3.counts().bytes_to_client;
+    }
+  }
 };
 
-void check_no_lock(const Held& held) {
+std::ptrdiff_t locks_of(const Held& held) {
   const RunResult locks =
       restic("0.18", {"list", "locks", "--no-lock"}, held.plane.restic_env(held.policy.name()));
-  CHECK_MESSAGE(locks.ok(), locks.err);
-  CHECK(locks.out == "");
+  REQUIRE_MESSAGE(locks.ok(), locks.err);
+  return std::count(locks.out.begin(), locks.out.end(), '\n');
+}
+
+void check_no_lock(const Held& held) {
+  CHECK(locks_of(held) == 0);
 }
 
 using Requests = std::vector<std::string>;
@@ -150,11 +173,7 @@ class HeldInit {
       free();
       std::this_thread::sleep_for(later);
     }
-    if (then == Then::stall) {
-      ProxyRules stall;
-      stall.stall_at = 0;
-      s3_.set(stall);
-    }
+    if (then == Then::stall) s3_.set(stalled());
     process.kill(signal);
     if (then == Then::go_on) free();
     const auto end = process.wait(seconds(60));
@@ -339,6 +358,58 @@ TEST_CASE("signals: an init that is ended, and whose S3 is gone then, tells what
   check_initialized(plane, "init-cut-off");
 }
 
+TEST_CASE("signals: SIGTERM ends a backup whose etcd fell silent in the midst of its stream") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("silent-stream");
+  held.grow();
+  ByteProxy etcd(held.plane.etcd().port());
+  ProxyRules rules;
+  rules.stall_at = 1'000'000;  // far behind every other answer, and what grew alone is longer
+  etcd.set(rules);
+  std::vector<std::string> command = held.command();
+  command.insert(command.end(), {"--etcd-endpoint", server_at(etcd)});
+  Process backup = start_kubedr(command);
+  REQUIRE_MESSAGE(eventually([&] { return etcd.counts().bytes_to_client > *rules.stall_at; }),
+                  backup.err());
+  backup.kill(SIGTERM);
+  const auto end = backup.wait(seconds(30));  // by itself it would wait for a minute
+  REQUIRE(end);
+  CAPTURE(backup.err());
+  CHECK(end->code == 143);
+  CHECK(backup.out() == "");
+  CHECK(has(backup.err(), "error: terminated"));
+  held.policy.check_failure_is_published("terminated");
+  check_no_lock(held);
+  held.policy.check_next_backup_works();
+}
+
+TEST_CASE("signals: Ctrl-C ends the wait for somebody's lock, and nothing has changed") {
+  const TempDir folder;
+  const BareRepository repository((folder / "repository").string());
+  REQUIRE(repository.run({"init"}).ok());
+  for (int i = 0; i < 2; ++i) REQUIRE(repository.run({"backup"}).ok());
+  SystemRandom random;
+  const HeldLock lock(std::make_unique<storage::DirectoryStore>(folder / "repository", random),
+                      "elsewhere", std::chrono::minutes(1), Exclusive::yes);
+  const auto before = files_below(folder / "repository");
+  const std::vector<std::vector<std::string>> verbs = {
+      {"backup"}, {"forget", "--keep-last", "1", "--yes"}, {"prune", "--yes"}};
+  for (std::vector<std::string> verb : verbs) {
+    CAPTURE(verb.front());
+    verb.insert(verb.end(), {"--retry-lock", "10m", "-v"});
+    Process waiting = repository.start(verb);
+    REQUIRE_MESSAGE(waiting.wait_for("waiting for it", seconds(60)), waiting.err());
+    waiting.kill(SIGINT);
+    const auto end = waiting.wait(seconds(30));
+    REQUIRE(end);
+    CAPTURE(waiting.err());
+    CHECK(end->code == 130);
+    CHECK(waiting.out() == "");
+    CHECK(has(waiting.err(), "error: interrupted"));
+    CHECK(files_below(folder / "repository") == before);
+  }
+}
+
 TEST_CASE("signals: a second Ctrl-C ends it at once") {
   KUBEDR_NEEDS("kube-apiserver");
   Held held("twice-ended");
@@ -348,10 +419,8 @@ TEST_CASE("signals: a second Ctrl-C ends it at once") {
   held.s3.set(rules);
   Process backup = start_kubedr(held.command());
   REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
-  ProxyRules stall;
-  stall.stall_at = 0;
-  held.s3.set(stall);
-  held.api.set(stall);
+  held.s3.set(stalled());
+  held.api.set(stalled());
   backup.kill(SIGINT);
   CHECK_FALSE(backup.wait(milliseconds(500)));
   backup.kill(SIGINT);
@@ -371,10 +440,8 @@ TEST_CASE("signals: Ctrl-C while nothing answers ends it within the grace") {
   held.s3.set(rules);
   Process backup = start_kubedr(held.command());
   REQUIRE_MESSAGE(eventually([&] { return held.uploading(); }), backup.err());
-  ProxyRules stall;
-  stall.stall_at = 0;
-  held.s3.set(stall);
-  held.api.set(stall);
+  held.s3.set(stalled());
+  held.api.set(stalled());
   const auto begin = std::chrono::steady_clock::now();
   backup.kill(SIGTERM);
   const auto end = backup.wait(seconds(60));
@@ -398,9 +465,7 @@ TEST_CASE("signals: after the commit point the backup counts, whatever is still 
     REQUIRE_MESSAGE(
         eventually([&] { return saw_request(held.s3, "PUT /" + name + "/snapshots/"); }),
         backup.err());
-    ProxyRules stall;
-    stall.stall_at = 0;
-    held.api.set(stall);
+    held.api.set(stalled());
     // Once the lock is given back, the snapshot was stored.
     REQUIRE(eventually([&] { return saw_request(held.s3, "DELETE /" + name + "/locks/"); }));
     const auto begin = std::chrono::steady_clock::now();
@@ -418,6 +483,83 @@ TEST_CASE("signals: after the commit point the backup counts, whatever is still 
     CHECK(held.policy.status().at("backupStatus") == "Completed");
     held.policy.check_repository();
   }
+}
+
+TEST_CASE("signals: after the commit point a second Ctrl-C ends it at once, and it counts") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("twice-committed");
+  held.s3.set(stalled());
+  Process backup = start_kubedr(held.command());
+  held.hold_answer_to("PUT /twice-committed/snapshots/", backup);
+  const std::uint64_t heard = held.api.counts().bytes_to_client;
+  held.api.set(stalled());
+  held.s3.set({});
+  // The lock was given back, and what the API server says next is held.
+  REQUIRE_MESSAGE(eventually([&] {
+                    return saw_request(held.s3, "DELETE /twice-committed/locks/") &&
+                           held.api.counts().bytes_to_client > heard;
+                  }),
+                  backup.err());
+  // Those that come before the first one is taken are one to the kernel.
+  std::optional<Exit> end;
+  REQUIRE(eventually([&] {
+    backup.kill(SIGINT);
+    end = backup.wait(milliseconds(20));
+    return end.has_value();
+  }));
+  CAPTURE(backup.err());
+  CHECK(end->code == 3);
+  // Not at the end of the grace, of which it would have told.
+  CHECK(backup.out() == "");
+  CHECK_FALSE(has(backup.err(), "warning: record failed"));
+  CHECK(held.policy.snapshot_ids().size() == 2);
+  held.policy.check_next_backup_works();
+}
+
+TEST_CASE("after the commit point a store that refuses everything costs the unlock, and no more") {
+  KUBEDR_NEEDS("kube-apiserver");
+  Held held("not-unlocked");
+  const std::string& name = held.policy.name();
+  held.s3.set(stalled());
+  std::vector<std::string> command = held.command();
+  command.insert(command.end(), {"-o", "json"});
+  Process backup = start_kubedr(command);
+  held.hold_answer_to("PUT /" + name + "/snapshots/", backup);
+  ProxyRules refusing;
+  refusing.unknown_header = "host";  // every request has it
+  held.s3.set(refusing);
+  const auto end = backup.wait(seconds(60));
+  REQUIRE(end);
+  CAPTURE(backup.err());
+  CHECK(end->code == 3);
+  const Json report = parse_json(backup.out(), "stdout");
+  REQUIRE(report.at("failedSteps").size() == 1);
+  const Json& failed = report.at("failedSteps")[0];
+  CHECK(failed.at("step") == "unlock");
+  CHECK(has(failed.at("error").get<std::string>(), "501"));
+  const std::string remedy = failed.at("remedy").get<std::string>();
+  CHECK(has(remedy, "the lock ends by itself after 30 minutes; kubectl kubedr unlock removes it"));
+  CHECK(has(backup.err(), "warning: unlock failed: "));
+  CHECK(has(backup.err(), remedy));
+
+  const std::vector<std::string> ids = held.policy.snapshot_ids();
+  REQUIRE(ids.size() == 2);
+  CHECK(ids.back() == report.at("snapshotId"));
+  const std::string record = report.at("record").get<std::string>();
+  CHECK(held.plane.get("metadatabackuprecord", record).at("spec").at("policy") == name);
+  CHECK(held.policy.status().at("backupStatus") == "Completed");
+  CHECK(held.policy.status().at("mbrName") == record);
+  CHECK(held.policy.events("BackupSucceeded") == 2);
+  CHECK(locks_of(held) == 1);
+
+  // It is shared, and so in no backup's way; whose it was is no more, which `unlock` sees.
+  held.s3.set({});
+  const RunResult next = held.policy.backup({"--retry-lock", "0"});
+  CHECK_MESSAGE(next.ok(), next.err);
+  CHECK(locks_of(held) == 1);
+  const RunResult unlocked = held.plane.kubedr({"unlock", "--location", name});
+  CHECK_MESSAGE(has(unlocked.out, "removed 1 lock"), unlocked.out, unlocked.err);
+  held.policy.check_repository();
 }
 
 TEST_CASE("signals: after the commit point the rest is done when it can be") {

@@ -105,7 +105,7 @@ void ByteProxy::set(const ProxyRules& rules) {
   const std::lock_guard lock(mutex_);
   rules_ = rules;
   ++rules_number_;
-  offset_ = 0;
+  offset_ = upward_offset_ = 0;
   request_ = 0;
   upward_free_at_ = downward_free_at_ = {};
   changed_.notify_all();
@@ -180,7 +180,7 @@ void ByteProxy::to_server(Link& link) {
     }
     pace(piece.size(), upward_free_at_);
     link.asked = true;
-    if (!send_all(link.server.get(), piece)) break;
+    if (!pass_to_server(link, piece)) break;
   }
   ::shutdown(link.server.get(), SHUT_WR);
   --link.running;
@@ -237,6 +237,19 @@ std::string_view ByteProxy::own_answer(std::string_view piece) const {
   return {};
 }
 
+// False if no more is to be sent.
+bool ByteProxy::pass_to_server(const Link& link, std::string_view piece) {
+  std::unique_lock lock(mutex_);
+  const auto kill = within(rules_.kill_at_to_server, upward_offset_, piece.size());
+  upward_offset_ += piece.size();
+  lock.unlock();
+  const bool sent = send_all(link.server.get(), piece.substr(0, kill.value_or(piece.size())));
+  if (!kill) return sent;
+  kill_victim();
+  link.end();
+  return false;
+}
+
 // False if this is the answer that the victim must not see.
 bool ByteProxy::pass_answer(const Link& link, std::string_view piece) {
   if (piece.starts_with("HTTP/1.1 100")) return true;  // nothing was carried out yet
@@ -259,7 +272,8 @@ bool ByteProxy::pass_piece(Link& link, std::span<char> piece) {
   const std::chrono::milliseconds latency = rules_.latency;
   const std::uint64_t rules_number = rules_number_;
   if (const auto at = within(rules_.flip_at, begin, piece.size())) piece[*at] ^= 1;
-  const auto cut = within(rules_.cut_at, begin, piece.size());
+  const auto kill = within(rules_.kill_at_to_client, begin, piece.size());
+  const auto cut = kill ? kill : within(rules_.cut_at, begin, piece.size());
   const auto stall = within(rules_.stall_at, begin, piece.size());
   lock.unlock();
 
@@ -267,7 +281,9 @@ bool ByteProxy::pass_piece(Link& link, std::span<char> piece) {
   pace(piece.size(), downward_free_at_);
   const std::string_view bytes(piece.data(), piece.size());
   const std::size_t first = cut ? *cut : stall ? *stall : bytes.size();
-  if (!send_all(link.client.get(), bytes.substr(0, first)) || cut) return false;
+  const bool sent = send_all(link.client.get(), bytes.substr(0, first));
+  if (kill) kill_victim();
+  if (!sent || cut) return false;
   if (!stall) return true;
   lock.lock();
   changed_.wait(lock, [&] { return stopping_ || rules_number_ != rules_number; });

@@ -23,7 +23,8 @@ namespace kubedr::test {
 //
 // units    offsets count bytes from the server since set(), over all connections, so that each
 //          fires once and a second try finds a sound connection; with `every_connection` they
-//          count anew in each. Requests count from 1 since set().
+//          count anew in each. Bytes to the server count since set(), over all connections.
+//          Requests count from 1 since set().
 struct ProxyRules {
   std::optional<std::uint64_t> flip_at;   // the lowest bit of this byte
   std::optional<std::uint64_t> cut_at;    // the connection ends, orderly, before this byte
@@ -39,6 +40,9 @@ struct ProxyRules {
 
   int kill_before_request = 0;  // the victim gets SIGKILL, the server never sees that request
   int kill_after_request = 0;   // the server has carried it out, the victim never sees the answer
+  // Or once all before this byte has passed, which ends the connection too.
+  std::optional<std::uint64_t> kill_at_to_server;
+  std::optional<std::uint64_t> kill_at_to_client;
 };
 
 // A TCP proxy in front of a server of 127.0.0.1.
@@ -83,6 +87,7 @@ class ByteProxy {
   void to_client(Link& link);
   bool pass_requests(Link& link, std::string_view piece);
   std::string_view own_answer(std::string_view piece) const;
+  bool pass_to_server(const Link& link, std::string_view piece);
   bool pass_answer(const Link& link, std::string_view piece);
   bool pass_piece(Link& link, std::span<char> piece);
   void pace(std::size_t bytes, std::chrono::steady_clock::time_point& free_at);
@@ -98,8 +103,9 @@ class ByteProxy {
   // Guarded by mutex_:
   ProxyRules rules_;
   std::uint64_t rules_number_ = 0;
-  std::uint64_t offset_ = 0;  // bytes from the server since set()
-  int request_ = 0;           // since set()
+  std::uint64_t offset_ = 0;         // bytes from the server since set()
+  std::uint64_t upward_offset_ = 0;  // bytes to the server since set()
+  int request_ = 0;                  // since set()
   // When a paced direction has done with what it was given.
   std::chrono::steady_clock::time_point upward_free_at_{};
   std::chrono::steady_clock::time_point downward_free_at_{};

@@ -200,5 +200,39 @@ TEST_CASE("byte proxy: a kill before a request keeps it from the server, one aft
   CHECK(config_saved(rules, "after"));
 }
 
+TEST_CASE("byte proxy: a kill at a byte lets pass what comes before it, and no more") {
+  KUBEDR_NEEDS("etcd");
+  EtcdServer etcd;
+  ByteProxy proxy(etcd.port());
+  // A connection of its own for each request, and on stdout every byte of the answer.
+  const auto ask = [&] {
+    return run({"curl", "-sSi", "--noproxy", "*",
+                "http://127.0.0.1:" + std::to_string(proxy.port()) + "/health"});
+  };
+  REQUIRE(ask().ok());
+  const ByteProxy::Counts one = proxy.counts();
+  Process victim({"sleep", "600"});
+  proxy.set_victim(victim.pid());
+  ProxyRules rules;
+  SUBCASE("to the server") {
+    rules.kill_at_to_server = 2 * one.bytes_to_server - 1;
+    proxy.set(rules);
+    CHECK(ask().ok());
+    CHECK_FALSE(victim.wait(0ms));
+    CHECK(ask().out == "");  // its request lacked the last byte
+  }
+  SUBCASE("to the client") {
+    rules.kill_at_to_client = 2 * one.bytes_to_client - 1;
+    proxy.set(rules);
+    CHECK(ask().ok());
+    CHECK_FALSE(victim.wait(0ms));
+    CHECK(ask().out.size() == one.bytes_to_client - 1);
+  }
+  const std::optional<Exit> exit = victim.wait(30s);
+  REQUIRE(exit);
+  CHECK(exit->signal == SIGKILL);
+  CHECK(ask().ok());  // it fires once
+}
+
 }  // namespace
 }  // namespace kubedr::test
