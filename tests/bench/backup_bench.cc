@@ -12,11 +12,9 @@
 #include <fmt/core.h>
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "bench/bench.h"
 #include "support/byte_proxy.h"
 #include "support/server.h"
@@ -55,7 +53,7 @@ class Contest {
 
  private:
   Cost our_backup() {
-    const std::uint64_t before = stored(ours());
+    const std::uint64_t before = stored("ours");
     const std::size_t requests_before = requests();
     Cost cost;
     measure(cost, [&] {
@@ -63,12 +61,12 @@ class Contest {
                       ours());
     });
     cost.requests = requests() - requests_before;
-    cost.stored = stored(ours()) - before;
+    cost.stored = stored("ours") - before;
     return cost;
   }
 
   Cost their_backup(Cost& save) {
-    const std::uint64_t before = stored(theirs());
+    const std::uint64_t before = stored("theirs");
     const std::size_t requests_before = requests();
     const std::string data = (folder_ / "data").string();
     std::filesystem::create_directories(data);
@@ -81,7 +79,7 @@ class Contest {
     save = cost;
     measure(cost, [&] { return run_restic({"backup", data}, theirs()); });
     cost.requests = requests() - requests_before;
-    cost.stored = stored(theirs()) - before;
+    cost.stored = stored("theirs") - before;
     return cost;
   }
 
@@ -92,16 +90,14 @@ class Contest {
   std::map<std::string, std::string> bucket(const char* whose) const {
     const std::string server =
         proxy_ == nullptr ? s3_.url() : fmt::format("http://127.0.0.1:{}", proxy_->port());
-    return repository_env(fmt::format("s3:{}/{}-{}", server, name_, whose), s3_);
+    return repository_env(fmt::format("s3:{}/{}", server, bucket_name(whose)), s3_);
   }
+
+  std::string bucket_name(const char* whose) const { return fmt::format("{}-{}", name_, whose); }
 
   std::size_t requests() const { return proxy_ == nullptr ? 0 : proxy_->requests().size(); }
 
-  static std::uint64_t stored(const std::map<std::string, std::string>& env) {
-    const RunResult result = must(run_restic({"stats", "--mode", "raw-data", "--json"}, env));
-    return static_cast<std::uint64_t>(
-        find_integer(parse_json(result.out, "stats"), {"total_size"}).value_or(0));
-  }
+  std::uint64_t stored(const char* whose) const { return stored_bytes(s3_, bucket_name(whose)); }
 
   const std::string name_;
   EtcdServer& etcd_;

@@ -112,6 +112,27 @@ std::map<std::string, std::string> repository_env(const std::string& url, const 
           {"AWS_SECRET_ACCESS_KEY", s3.secret_key()}};
 }
 
+std::unique_ptr<s3::S3Store> open_bucket(const S3Server& s3, const std::string& bucket,
+                                         const Clock& clock) {
+  s3::S3Options options;
+  options.address = s3::make_address(s3.url(), bucket);
+  options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
+  options.user_agent = "kubedr-bench";
+  return std::make_unique<s3::S3Store>(std::move(options), clock);
+}
+
+std::uint64_t stored_bytes(const S3Server& s3, const std::string& bucket) {
+  const SystemClock clock;
+  const auto store = open_bucket(s3, bucket, clock);
+  std::uint64_t bytes = 0;
+  for (const auto kind : {storage::FileKind::pack, storage::FileKind::index,
+                          storage::FileKind::snapshot, storage::FileKind::key}) {
+    store->list(
+        kind, [&](const storage::FileInfo& file) { bytes += file.size; }, Call(clock));
+  }
+  return bytes;
+}
+
 void print_header() {
   fmt::print("{:<40} {:<22} {:<22} {:>9}  {:>9}\n", "", "wall s", "CPU s", "peak", "stored");
 }

@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
+#include "s3/s3_store.h"
 #include "support/etcd_server.h"
 #include "support/process.h"
 #include "support/s3_server.h"
@@ -56,6 +59,13 @@ RunResult run_restic(const std::vector<std::string>& args,
 
 // The environment for a repository, read by restic and by us.
 std::map<std::string, std::string> repository_env(const std::string& url, const S3Server& s3);
+
+// A repository's files; the clock must outlive it.
+std::unique_ptr<s3::S3Store> open_bucket(const S3Server& s3, const std::string& bucket,
+                                         const Clock& clock);
+
+// Of all files: indexes and headers of packs, too, which small chunks need most.
+std::uint64_t stored_bytes(const S3Server& s3, const std::string& bucket);
 
 // Header, then rows: medians with the spread of wall and CPU seconds, the highest peak.
 void print_header();

@@ -21,7 +21,6 @@
 #include "bench/bench.h"
 #include "repo/repository.h"
 #include "repo/tree.h"
-#include "s3/s3_store.h"
 #include "support/byte_proxy.h"
 #include "support/server.h"
 #include "support/temp_dir.h"
@@ -94,15 +93,6 @@ class EmptySource final : public repo::Source {
  public:
   std::size_t read(std::span<std::uint8_t> /*buffer*/, const Call& /*call*/) override { return 0; }
 };
-
-std::unique_ptr<s3::S3Store> open_bucket(const S3Server& s3, const std::string& bucket,
-                                         const Clock& clock) {
-  s3::S3Options options;
-  options.address = s3::make_address(s3.url(), bucket);
-  options.credentials = {s3.access_key(), Secret(s3.secret_key()), Secret()};
-  options.user_agent = "kubedr-bench";
-  return std::make_unique<s3::S3Store>(std::move(options), clock);
-}
 
 // Snapshots of one empty tree, an hour apart, in the repository of `env`.
 void make_snapshots(storage::Store& store, const Env& env, int count) {
