@@ -181,8 +181,8 @@ std::vector<std::string> restore_commands(const std::filesystem::path& database,
 
 std::string restore_remark(const etcd::DatabaseInfo& info) {
   if (info.cluster_version.starts_with("3.4.")) {
-    return "with etcdctl 3.4.27 or later add --bump-revision 1000000000 --mark-compacted: who "
-           "watches the old cluster then reads anew";
+    return "with etcdctl 3.4.27 or later add --bump-revision 1000000000 --mark-compacted, so that "
+           "clients list anew what they watch";
   }
   if (info.cluster_version.starts_with("3.5.")) {
     return "etcdutl before 3.5.10 does not know --bump-revision and --mark-compacted: leave them "
