@@ -198,6 +198,10 @@ class IndexReader final : public JsonEvents {
   bool has_packs_ = false;
 };
 
+// What a pack and a blob take of it at the most.
+constexpr std::size_t kPackJson = 96;
+constexpr std::size_t kBlobJson = 168;
+
 void append_blob(std::string& out, const PackEntry& entry) {
   fmt::format_to(std::back_inserter(out), R"({{"id":"{}","type":"{}","offset":{},"length":{})",
                  entry.blob.id.hex(), type_name(entry.blob.type), entry.offset, entry.length);
@@ -216,7 +220,12 @@ void parse_index(std::string_view json, int version, const std::string& where,
 }
 
 std::string index_json(const std::vector<IndexedPack>& packs) {
-  std::string out = R"({"packs":[)";
+  // At once: doubling would take three times the bytes. What is not written to takes none.
+  std::size_t most = 0;
+  for (const IndexedPack& pack : packs) most += kPackJson + pack.entries.size() * kBlobJson;
+  std::string out;
+  out.reserve(most);
+  out += R"({"packs":[)";
   for (const IndexedPack& pack : packs) {
     if (out.back() == '}') out += ',';
     out += R"({"id":")" + pack.id.hex() + R"(","blobs":[)";
