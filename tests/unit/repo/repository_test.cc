@@ -140,6 +140,19 @@ bool every_client_can_open(const storage::StoreReader& store, Random& random, co
   return keys > 0;
 }
 
+// All packs are stored, and only the snapshot is not.
+struct Packed {
+  SnapshotId save() { return repository.save_snapshot({}, written, lock, world.call); }
+
+  World world;
+  FaultyStore store{world.store};
+  Repository repository = world.open(store);
+  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
+  Index index = repository.load_index(lock, world.call);
+  Writer writer{repository, lock, index, small_packs()};
+  const Written written = writer.finish(lock.scope());
+};
+
 }  // namespace
 
 TEST_CASE("init makes a repository that opens with its password only") {
@@ -541,53 +554,33 @@ TEST_CASE("version 2 reads bare JSON too, and no other encoding") {
 }
 
 TEST_CASE("a snapshot whose answer got lost is stored, not failed") {
-  World world;
-  FaultyStore store(world.store);
-  Repository repository = world.open(store);
-  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
-  Index index = repository.load_index(lock, world.call);
-  Writer writer(repository, lock, index, small_packs());
-  const Written written = writer.finish(lock.scope());
+  Packed packed;
   Fault fault{.operation = Operation::save, .kind = FileKind::snapshot};
-  store.add(fault);
-  CHECK(error_of([&] { repository.save_snapshot({}, written, lock, world.call); })->kind() ==
-        ErrorKind::unavailable);
+  packed.store.add(fault);
+  CHECK(error_of([&] { packed.save(); })->kind() == ErrorKind::unavailable);
   fault.when = Fault::When::after;
-  store.add(fault);
-  const SnapshotId id = repository.save_snapshot({}, written, lock, world.call);
-  CHECK(names(world.store, FileKind::snapshot, world.call) == std::vector{id.hex()});
+  packed.store.add(fault);
+  const SnapshotId id = packed.save();
+  CHECK(names(packed.world.store, FileKind::snapshot, packed.world.call) == std::vector{id.hex()});
 }
 
 TEST_CASE("a snapshot that a failing disk shows and may not keep is not stored") {
-  World world;
-  FaultyStore store(world.store);
-  Repository repository = world.open(store);
-  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
-  Index index = repository.load_index(lock, world.call);
-  Writer writer(repository, lock, index, small_packs());
-  const Written written = writer.finish(lock.scope());
-  store.add({.when = Fault::When::after,
-             .operation = Operation::save,
-             .kind = FileKind::snapshot,
-             .error = ErrorKind::failed,
-             .transient = false});
-  CHECK(error_of([&] { repository.save_snapshot({}, written, lock, world.call); })->kind() ==
-        ErrorKind::failed);
+  Packed packed;
+  packed.store.add({.when = Fault::When::after,
+                    .operation = Operation::save,
+                    .kind = FileKind::snapshot,
+                    .error = ErrorKind::failed,
+                    .transient = false});
+  CHECK(error_of([&] { packed.save(); })->kind() == ErrorKind::failed);
 }
 
 TEST_CASE("no snapshot without a lock that is still ours") {
-  World world;
-  Repository repository = world.open(world.store);
-  Lock lock = repository.lock_shared(kOwner, kNoRetry, world.call);
-  Index index = repository.load_index(lock, world.call);
-  Writer writer(repository, lock, index, small_packs());
-  const Written written = writer.finish(lock.scope());
-  for (const std::string& id : names(world.store, FileKind::lock, world.call)) {
-    world.store.remove({FileKind::lock, id}, world.call);
+  Packed packed;
+  for (const std::string& id : names(packed.world.store, FileKind::lock, packed.world.call)) {
+    packed.world.store.remove({FileKind::lock, id}, packed.world.call);
   }
-  CHECK(error_of([&] { repository.save_snapshot({}, written, lock, world.call); })->kind() ==
-        ErrorKind::locked);
-  CHECK(names(world.store, FileKind::snapshot, world.call).empty());
+  CHECK(error_of([&] { packed.save(); })->kind() == ErrorKind::locked);
+  CHECK(names(packed.world.store, FileKind::snapshot, packed.world.call).empty());
 }
 
 TEST_CASE("a repository in a folder works as one in memory") {
