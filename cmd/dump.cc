@@ -59,8 +59,7 @@ void dump_to_file(const Arguments& arguments, const Context& context) {
       [&](ByteView bytes) { file.append(bytes); }, context.call);
   file.finish();
   file.replace(arguments.target);
-  const std::filesystem::path folder = std::filesystem::path(arguments.target).parent_path();
-  sync_directory(folder.empty() ? "." : folder);
+  sync_directory(std::filesystem::path(arguments.target).parent_path());
 }
 
 int run(Arguments arguments, const Context& context) {

@@ -26,8 +26,7 @@ void replace_file(const std::filesystem::path& target, const std::string& text, 
   file.set_mode(kFileMode);
   file.write(as_bytes(text));
   file.replace(target);
-  const std::filesystem::path folder = target.parent_path();
-  sync_directory(folder.empty() ? "." : folder);
+  sync_directory(target.parent_path());
 }
 
 // What the API server tells, or that it tells nothing.

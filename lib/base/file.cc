@@ -211,7 +211,7 @@ bool make_folders(const std::filesystem::path& folder, unsigned mode) {
 }
 
 void sync_directory(const std::filesystem::path& path) {
-  const FileDescriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
+  const FileDescriptor folder = open_file(path.empty() ? "." : path, O_RDONLY | O_DIRECTORY);
   // Some network file systems cannot sync a folder and say so; nothing more can be done there.
   if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP) throw_errno(path, "fsync");
 }

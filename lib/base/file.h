@@ -96,7 +96,8 @@ class TemporaryFile {
 // errors   denied, not_found, failed: something else is in the way
 bool make_folders(const std::filesystem::path& folder, unsigned mode);
 
-// Makes a rename or unlink in this folder last.
+// Makes a rename or unlink in this folder last; empty, as the parent of a bare name is, it is the
+// current one.
 void sync_directory(const std::filesystem::path& path);
 
 // Error of the errno of a failed call: not_found for ENOENT, denied for EACCES and EPERM, else
